@@ -1,0 +1,99 @@
+//! Decides, payload by payload, whether to share the block it lies in or to copy it out.
+//!
+//! A payload that is shared keeps its whole block from being used again. That is the right price
+//! where blocks consist of payload, and the wrong one where a block of heartbeats is kept alive by
+//! one 8-byte context. So, per block:
+//!
+//! > A payload of at most [`COPY_OUT_BYTES_MAX`] bytes is copied out while the payload shared from
+//! > its block is less than 1/[`COPY_OUT_FRACTION`] of the bytes parsed from it.
+//!
+//! Copies lie one behind the other in a block of their own, which thus consists of payload too. A
+//! consumer that keeps one message in a thousand still pins the blocks of the others: only it knows
+//! that, and it should copy what it keeps for long.
+
+use super::{Block, Pool};
+use crate::raftpb::Span;
+use bytes::Bytes;
+
+/// The largest payload that is ever copied out, in bytes: what one pins is at most 256 times what it
+/// is, in blocks of 256 KiB, and copying this many costs less than two reference counts' cache
+/// misses.
+pub const COPY_OUT_BYTES_MAX: usize = 1 << 10;
+
+/// Payloads are copied out of a block of which less than one part in this many is shared payload.
+pub const COPY_OUT_FRACTION: usize = 4;
+
+/// Where the payloads of one stream go, and how much of the current block they are.
+#[derive(Debug)]
+pub(crate) struct Carve {
+    pub(crate) pool: Pool,
+    /// Copies lie here, densely.
+    copies: Block,
+    copies_live: usize,
+    /// Of the current block: bytes parsed, and bytes handed out as shared payload.
+    pub(crate) parsed_bytes: usize,
+    pub(crate) shared_bytes: usize,
+    /// Since the stream began.
+    pub(crate) copied_bytes: u64,
+    /// The list the decoder could not make within the budget.
+    pub(crate) wants_list_bytes: usize,
+}
+
+impl Carve {
+    pub(crate) fn new(pool: Pool) -> Self {
+        Self {
+            pool,
+            copies: Block::default(),
+            copies_live: 0,
+            parsed_bytes: 0,
+            shared_bytes: 0,
+            copied_bytes: 0,
+            wants_list_bytes: 0,
+        }
+    }
+
+    /// The next block begins.
+    pub(crate) fn next_block(&mut self) {
+        self.parsed_bytes = 0;
+        self.shared_bytes = 0;
+    }
+
+    /// Returns the payload at `span` of `run`, which are parsed bytes of the current block.
+    #[inline]
+    pub(crate) fn payload(&mut self, run: &Bytes, span: Span) -> Bytes {
+        if span.len() == 0 {
+            return Bytes::new();
+        }
+        let shared_bytes = self.shared_bytes + span.len();
+        if shared_bytes * COPY_OUT_FRACTION < self.parsed_bytes
+            && span.len() <= COPY_OUT_BYTES_MAX
+            && let Some(copy) = self.copy(&run[span.start..span.end])
+        {
+            return copy;
+        }
+        self.shared_bytes = shared_bytes;
+        run.slice(span.start..span.end)
+    }
+
+    /// `None` if the pool has no block for copies: sharing costs no new memory.
+    fn copy(&mut self, payload: &[u8]) -> Option<Bytes> {
+        let room = self.copies.bytes.capacity() - self.copies.bytes.len();
+        if room < payload.len() {
+            let block = self.pool.block(0, 0)?;
+            let full = std::mem::replace(&mut self.copies, block);
+            self.pool
+                .retire(full, std::mem::take(&mut self.copies_live));
+        }
+        self.copies.bytes.extend_from_slice(payload);
+        self.copies_live += payload.len();
+        self.copied_bytes += payload.len() as u64;
+        Some(self.copies.bytes.split().freeze())
+    }
+}
+
+impl Drop for Carve {
+    fn drop(&mut self) {
+        self.pool
+            .retire(std::mem::take(&mut self.copies), self.copies_live);
+    }
+}

@@ -1,0 +1,530 @@
+//! Reading `msgappv2`.
+//!
+//! | state | waits for | then |
+//! |---|---|---|
+//! | between frames | the kind; of kind 1 the count, of kind 2 the whole frame | the frame, or *partial* |
+//! | partial | an entry, or the commit index | an entry more; the frame |
+//! | held | memory for the list of a whole message | the frame |
+//!
+//! Entries are parsed as they arrive. A run of whole entries is split off the block once; each
+//! payload is a slice of that run.
+
+use super::{APP_ENTRIES, LINK_HEARTBEAT, MSG_APP, PREFIX_BYTES, State};
+use crate::buf::{Carve, Charge, ReceiveBuffer, VecPool};
+use crate::codec::decoder::{LENGTH_BYTES, charge_list, check_length};
+use crate::codec::{Config, Deviations, Frame, FrameKind, decode_whole, peek_length};
+use crate::error::{DecodeError, DecodeErrorKind};
+use crate::raftpb::{Head, MessageType, Parts, RaftMessage, RawEntry, Reader, Span, read_entry};
+use bytes::{Buf, Bytes, BytesMut};
+use std::fmt;
+
+/// Reads the `msgappv2` stream of one connection.
+pub struct Decoder<M: RaftMessage> {
+    config: Config,
+    state: State,
+    lists: VecPool<M::Entry>,
+    /// Where the unparsed bytes begin.
+    offset: u64,
+    /// Where the frame begins that they belong to.
+    frame_offset: u64,
+    partial: Option<Partial<M::Entry>>,
+    /// A whole MsgApp frame that waits for memory.
+    held: Option<Bytes>,
+    needed: usize,
+    failed: Option<DecodeError>,
+}
+
+/// An AppEntries frame of which the count, and perhaps some entries, are parsed.
+struct Partial<E> {
+    /// Entries still to come.
+    left: u64,
+    entries: Vec<E>,
+    /// The next entry's index.
+    next: u64,
+    charge: Option<Charge>,
+    deviations: Deviations,
+}
+
+impl<M: RaftMessage> Decoder<M> {
+    /// Makes the decoder of a new connection. [`Config::local`] and [`Config::remote`] become `to`
+    /// and `from` of what AppEntries frames hold.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            state: State::default(),
+            lists: VecPool::new(),
+            offset: 0,
+            frame_offset: 0,
+            partial: None,
+            held: None,
+            needed: 1,
+            failed: None,
+        }
+    }
+
+    /// Returns the state of the stream.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Returns how many unparsed bytes there must be before [`decode`](Self::decode) can go on:
+    /// what [`ReceiveBuffer::space`] asks for.
+    #[must_use]
+    pub fn needed(&self) -> usize {
+        self.needed
+    }
+
+    /// Returns where the next frame begins, or the one that is not whole yet, in bytes from the
+    /// start of the stream.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.frame_offset
+    }
+
+    /// Returns where lists of entries should go that are no longer needed. The project's own
+    /// [`Message`](crate::raftpb::Message) brings them back by itself.
+    #[must_use]
+    pub fn lists(&self) -> &VecPool<M::Entry> {
+        &self.lists
+    }
+
+    /// Decodes the next frame. `None`: more bytes are needed, or more memory;
+    /// [`ReceiveBuffer::space`] says which.
+    ///
+    /// # Errors
+    ///
+    /// A length or count above its limit, malformed protobuf, an unknown kind, and in strict mode
+    /// what the [module](crate::codec) lists. The stream is dead then, and every further call
+    /// returns the same error.
+    #[inline]
+    pub fn decode(
+        &mut self,
+        received: &mut ReceiveBuffer,
+    ) -> Result<Option<Frame<M>>, DecodeError> {
+        let (input, carve) = received.parts();
+        self.decode_from(input, carve)
+    }
+
+    #[inline]
+    pub(crate) fn decode_from(
+        &mut self,
+        input: &mut BytesMut,
+        carve: &mut Carve,
+    ) -> Result<Option<Frame<M>>, DecodeError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        match self.step(input, carve) {
+            Err(error) => {
+                self.failed = Some(error);
+                Err(error)
+            }
+            decoded => decoded,
+        }
+    }
+
+    fn step(
+        &mut self,
+        input: &mut BytesMut,
+        carve: &mut Carve,
+    ) -> Result<Option<Frame<M>>, DecodeError> {
+        if let Some(partial) = self.partial.take() {
+            return self.app_entries(partial, 0, input, carve);
+        }
+        if let Some(run) = self.held.take() {
+            return self.msg_app(run, carve);
+        }
+        self.frame_offset = self.offset;
+        match input.first() {
+            Some(&APP_ENTRIES) => {
+                let Some(count) = peek_length(input, 1) else {
+                    return self.need(PREFIX_BYTES);
+                };
+                let partial = self.begin_app_entries(count)?;
+                self.app_entries(partial, PREFIX_BYTES, input, carve)
+            }
+            Some(&MSG_APP) => {
+                let Some(length) = peek_length(input, 1) else {
+                    return self.need(PREFIX_BYTES);
+                };
+                let limit = self.config.limits.message_bytes_max;
+                let length = check_length(length, limit, "MsgApp.length", self.offset + 1)?;
+                let len = PREFIX_BYTES + length;
+                if input.len() < len {
+                    return self.need(len);
+                }
+                let run = input.split_to(len).freeze();
+                self.parsed(len, carve);
+                self.msg_app(run, carve)
+            }
+            Some(&LINK_HEARTBEAT) => {
+                input.advance(1);
+                self.parsed(1, carve);
+                let head = Head {
+                    message_type: MessageType::HEARTBEAT,
+                    ..Head::default()
+                };
+                let message = self.message(head, Vec::new());
+                Ok(Some(self.frame(
+                    FrameKind::LinkHeartbeat,
+                    message,
+                    Deviations::default(),
+                )))
+            }
+            Some(&kind) => {
+                let kind = DecodeErrorKind::FrameKind(kind);
+                Err(DecodeError::new(kind, "frame.kind", self.offset))
+            }
+            None => self.need(1),
+        }
+    }
+
+    fn need(&mut self, needed: usize) -> Result<Option<Frame<M>>, DecodeError> {
+        self.needed = needed;
+        Ok(None)
+    }
+
+    fn parsed(&mut self, count: usize, carve: &mut Carve) {
+        self.offset += count as u64;
+        carve.parsed_bytes += count;
+    }
+
+    fn message(&self, head: Head, entries: Vec<M::Entry>) -> M {
+        M::from_parts(Parts {
+            head,
+            entries,
+            home: &self.lists,
+            context: None,
+            snapshot: None,
+            responses: Vec::new(),
+        })
+    }
+
+    fn frame(&mut self, kind: FrameKind, message: M, deviations: Deviations) -> Frame<M> {
+        self.needed = 1;
+        let (offset, len) = (self.frame_offset, self.offset - self.frame_offset);
+        Frame {
+            kind,
+            offset,
+            len,
+            message,
+            deviations,
+        }
+    }
+
+    fn begin_app_entries(&self, count: u64) -> Result<Partial<M::Entry>, DecodeError> {
+        let error = |kind| DecodeError::new(kind, "AppEntries.count", self.offset + 1);
+        // Each entry takes 8 bytes at least, so a frame within its limit holds no more than this.
+        let room = self
+            .config
+            .limits
+            .frame_bytes_max
+            .saturating_sub(PREFIX_BYTES as u64);
+        let limit = room.saturating_sub(LENGTH_BYTES as u64) / LENGTH_BYTES as u64;
+        if count > limit {
+            return Err(error(DecodeErrorKind::Limit {
+                announced: count,
+                limit,
+            }));
+        }
+        let mut deviations = Deviations::default();
+        if self.state.index.checked_add(count).is_none() {
+            if self.config.is_strict() {
+                return Err(error(DecodeErrorKind::IndexWrap));
+            }
+            deviations.add(Deviations::INDEX_WRAP);
+        }
+        let next = self.state.index.wrapping_add(1);
+        Ok(Partial {
+            left: count,
+            entries: Vec::new(),
+            next,
+            charge: None,
+            deviations,
+        })
+    }
+
+    /// Goes on with an AppEntries frame of which `start` unparsed bytes are its prefix.
+    fn app_entries(
+        &mut self,
+        mut partial: Partial<M::Entry>,
+        start: usize,
+        input: &mut BytesMut,
+        carve: &mut Carve,
+    ) -> Result<Option<Frame<M>>, DecodeError> {
+        // How far do whole entries reach?
+        let limits = self.config.limits;
+        let mut whole = 0;
+        let mut at = start;
+        let mut needed = None;
+        while whole < partial.left {
+            let Some(length) = peek_length(input, at) else {
+                needed = Some(at + LENGTH_BYTES);
+                break;
+            };
+            let offset = self.offset + at as u64;
+            let len = check_length(length, limits.entry_bytes_max, "Entry.length", offset)?;
+            let end = at + LENGTH_BYTES + len;
+            // What is still to come behind it: a length for each entry, and the commit index.
+            let rest = (partial.left - whole) * LENGTH_BYTES as u64;
+            let frame_bytes = self.offset - self.frame_offset + end as u64 + rest;
+            check_length(
+                frame_bytes,
+                limits.frame_bytes_max,
+                "AppEntries.length",
+                offset,
+            )?;
+            if input.len() < end {
+                needed = Some(end);
+                break;
+            }
+            at = end;
+            whole += 1;
+        }
+        let commit = if whole == partial.left {
+            peek_length(input, at)
+        } else {
+            None
+        };
+        if whole == partial.left {
+            match commit {
+                Some(_) => at += LENGTH_BYTES,
+                None => needed = Some(at + LENGTH_BYTES),
+            }
+        }
+        if partial.make_room(whole, carve, &self.lists).is_err() {
+            self.offset += start as u64;
+            carve.parsed_bytes += start;
+            input.advance(start);
+            self.partial = Some(partial);
+            return Ok(None);
+        }
+        let run = input.split_to(at).freeze();
+        let base = self.offset;
+        self.parsed(at, carve);
+        let mut at = start;
+        for _ in 0..whole {
+            at = self.entry(&mut partial, &run, at, base, carve)?;
+        }
+        partial.left -= whole;
+        let Some(commit) = commit else {
+            self.partial = Some(partial);
+            return self.need(needed.unwrap_or_default() - run.len());
+        };
+        let State { term, index } = self.state;
+        self.state.index = index.wrapping_add(partial.entries.len() as u64);
+        let head = Head {
+            message_type: MessageType::APP,
+            to: self.config.local,
+            from: self.config.remote,
+            term,
+            log_term: term,
+            index,
+            commit,
+            ..Head::default()
+        };
+        let message = self.message(head, partial.entries);
+        Ok(Some(self.frame(
+            FrameKind::AppEntries,
+            message,
+            partial.deviations,
+        )))
+    }
+
+    /// Parses the entry at `at` of `run`, and returns where the next one begins.
+    #[inline]
+    fn entry(
+        &self,
+        partial: &mut Partial<M::Entry>,
+        run: &Bytes,
+        at: usize,
+        base: u64,
+        carve: &mut Carve,
+    ) -> Result<usize, DecodeError> {
+        // It was checked that the length, and the bytes it announces, are there.
+        let len = peek_length(run, at).unwrap_or_default() as usize;
+        let start = at + LENGTH_BYTES;
+        let span = Span {
+            start,
+            end: start + len,
+        };
+        let entry = read_entry(Reader::over(run, span)).map_err(|error| error.shifted(base))?;
+        if entry.index != partial.next || entry.term != self.state.term {
+            self.check_entry(&entry, partial, base + start as u64)?;
+        }
+        partial.next = partial.next.wrapping_add(1);
+        let data = entry.data.map(|span| carve.payload(run, span));
+        partial.entries.push(M::make_entry(
+            entry.entry_type,
+            entry.term,
+            entry.index,
+            data,
+        ));
+        Ok(span.end)
+    }
+
+    #[cold]
+    fn check_entry(
+        &self,
+        entry: &RawEntry,
+        partial: &mut Partial<M::Entry>,
+        offset: u64,
+    ) -> Result<(), DecodeError> {
+        if entry.index != partial.next {
+            if self.config.is_strict() {
+                let kind = DecodeErrorKind::EntryIndex {
+                    expected: partial.next,
+                    found: entry.index,
+                };
+                return Err(DecodeError::new(kind, "Entry.Index", offset));
+            }
+            partial.deviations.add(Deviations::ENTRY_INDEX);
+        }
+        if entry.term != self.state.term {
+            if self.config.is_strict() && self.config.check_entry_terms {
+                let kind = DecodeErrorKind::EntryTerm {
+                    expected: self.state.term,
+                    found: entry.term,
+                };
+                return Err(DecodeError::new(kind, "Entry.Term", offset));
+            }
+            partial.deviations.add(Deviations::ENTRY_TERM);
+        }
+        Ok(())
+    }
+
+    /// Decodes the whole frame `run`.
+    fn msg_app(&mut self, run: Bytes, carve: &mut Carve) -> Result<Option<Frame<M>>, DecodeError> {
+        let base = self.frame_offset;
+        let decoded: Option<M> = decode_whole(&run, PREFIX_BYTES, base, carve, &self.lists)?;
+        let Some(message) = decoded else {
+            self.held = Some(run);
+            return Ok(None);
+        };
+        let head = message.head();
+        let deviations = self.check_message(&message, &head)?;
+        let last = message.entries().last();
+        let index = last.map_or(head.index, |entry| M::entry(entry).index);
+        self.state = State {
+            term: head.term,
+            index,
+        };
+        Ok(Some(self.frame(FrameKind::MsgApp, message, deviations)))
+    }
+
+    fn check_message(&self, message: &M, head: &Head) -> Result<Deviations, DecodeError> {
+        let offset = self.frame_offset + PREFIX_BYTES as u64;
+        let mut deviations = Deviations::default();
+        let mut found = |deviation, kind, field| {
+            if self.config.is_strict() {
+                return Err(DecodeError::new(kind, field, offset));
+            }
+            deviations.add(deviation);
+            Ok(())
+        };
+        if head.message_type != MessageType::APP {
+            let kind = DecodeErrorKind::NotMsgApp(head.message_type);
+            found(Deviations::NOT_MSG_APP, kind, "Message.type")?;
+        }
+        if head
+            .index
+            .checked_add(message.entries().len() as u64)
+            .is_none()
+        {
+            found(
+                Deviations::INDEX_WRAP,
+                DecodeErrorKind::IndexWrap,
+                "Message.index",
+            )?;
+        }
+        let mut expected = head.index;
+        for entry in message.entries() {
+            expected = expected.wrapping_add(1);
+            let entry = M::entry(entry);
+            if entry.index != expected {
+                let kind = DecodeErrorKind::EntryIndex {
+                    expected,
+                    found: entry.index,
+                };
+                found(Deviations::ENTRY_INDEX, kind, "Message.entries")?;
+                break;
+            }
+        }
+        Ok(deviations)
+    }
+
+    /// Says how the stream ended, once the peer closed it and [`decode`](Self::decode) returned
+    /// `None`. A deviation is possible in [`Mode::AsEtcd`](crate::codec::Mode::AsEtcd) only.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeErrorKind::Truncated`] inside a frame; or the error the stream died of.
+    pub fn finish(&self, received: &ReceiveBuffer) -> Result<Deviations, DecodeError> {
+        self.finish_from(received.unparsed())
+    }
+
+    pub(crate) fn finish_from(&self, rest: &[u8]) -> Result<Deviations, DecodeError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let mut deviations = Deviations::default();
+        let read = rest.len();
+        if read == 0 && self.partial.is_none() && self.held.is_none() {
+            return Ok(deviations);
+        }
+        // Go's reader takes an end between two fields for the stream's.
+        let (between, field) = match &self.partial {
+            Some(partial) if partial.left == 0 => (read == 0, "AppEntries.commit"),
+            Some(_) => (read == 0 || read == LENGTH_BYTES, "AppEntries.entries"),
+            None => (read == 1 || read == PREFIX_BYTES, "frame"),
+        };
+        if self.config.is_strict() || !between || self.held.is_some() {
+            let offset = self.offset + read as u64;
+            return Err(DecodeError::new(DecodeErrorKind::Truncated, field, offset));
+        }
+        deviations.add(Deviations::END_INSIDE_FRAME);
+        Ok(deviations)
+    }
+}
+
+impl<E> Partial<E> {
+    /// Makes room for `count` more entries, all of which have arrived.
+    #[inline]
+    fn make_room(&mut self, count: u64, carve: &mut Carve, lists: &VecPool<E>) -> Result<(), ()> {
+        // As many bytes as these entries have arrived, so the cast loses nothing.
+        let count = count as usize;
+        let wanted = self.entries.len() + count;
+        if wanted <= self.entries.capacity() {
+            return Ok(());
+        }
+        if self.entries.capacity() == 0 {
+            let charge = charge_list(carve, wanted * size_of::<E>())?;
+            self.entries = lists.take(wanted);
+            self.charge = charge;
+            return Ok(());
+        }
+        // More than the announced entries will not come.
+        let most = self.entries.len() as u64 + self.left;
+        let doubled = (2 * self.entries.capacity() as u64).min(most) as usize;
+        let wanted = wanted.max(doubled);
+        // The old list is there until the new one is filled.
+        let charge = charge_list(carve, wanted * size_of::<E>())?;
+        self.entries.reserve_exact(wanted - self.entries.len());
+        self.charge = charge;
+        Ok(())
+    }
+}
+
+impl<M: RaftMessage> fmt::Debug for Decoder<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decoder")
+            .field("config", &self.config)
+            .field("state", &self.state)
+            .field("offset", &self.offset)
+            .field("needed", &self.needed)
+            .field("failed", &self.failed)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,469 @@
+//! Decoding raftpb: entries and messages by hand, for the streams; the rest through one small
+//! trait, for WALs and snapshots.
+//!
+//! Payloads are not copied here: a [`Payloads`] cuts them out of the bytes that are read, and
+//! decides whether to share or to copy.
+
+use super::read::{Reader, Span};
+use super::{
+    CONF_STATE_IDS_MAX, ConfChange, ConfChangeSingle, ConfChangeTransition, ConfChangeType,
+    ConfChangeV2, ConfState, EntryType, HardState, Head, MessageType, Parts, RESPONSES_MAX,
+    RaftMessage, Snapshot, SnapshotMetadata,
+};
+use crate::buf::VecPool;
+use crate::error::{DecodeError, DecodeErrorKind};
+use bytes::Bytes;
+
+type Result<T> = std::result::Result<T, DecodeError>;
+
+/// Cuts payloads out of the bytes that are read.
+pub(crate) trait Payloads {
+    /// Returns the payload that lies in `span`.
+    fn payload(&mut self, span: Span) -> Bytes;
+
+    /// Asks for room for a list of `bytes` bytes. `false`: not now.
+    fn charge(&mut self, bytes: usize) -> bool;
+}
+
+/// Shares every payload, within no budget.
+#[derive(Debug)]
+pub(crate) struct Shared<'a>(pub(crate) &'a Bytes);
+
+impl Payloads for Shared<'_> {
+    fn payload(&mut self, span: Span) -> Bytes {
+        self.0.slice(span.start..span.end)
+    }
+
+    fn charge(&mut self, _bytes: usize) -> bool {
+        true
+    }
+}
+
+/// Why a message could not be decoded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Cut {
+    Error(DecodeError),
+    /// The memory budget has no room for a list now: try again later.
+    Memory,
+}
+
+impl From<DecodeError> for Cut {
+    fn from(error: DecodeError) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// An entry whose payload has not been cut out yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RawEntry {
+    pub(crate) entry_type: EntryType,
+    pub(crate) term: u64,
+    pub(crate) index: u64,
+    pub(crate) data: Option<Span>,
+}
+
+/// Reads one entry.
+#[inline]
+pub(crate) fn read_entry(mut reader: Reader<'_>) -> Result<RawEntry> {
+    // What every encoder writes: fields 1 to 4 in order, each at most once. Anything else starts
+    // over in the general reader.
+    let general = reader.clone();
+    let mut entry = RawEntry::default();
+    if reader.take(0x08) {
+        match reader.small() {
+            Some(entry_type) => entry.entry_type = EntryType(i32::from(entry_type)),
+            None => return read_any_entry(general),
+        }
+    }
+    if reader.take(0x10) {
+        entry.term = reader.varint("Entry.Term")?;
+    }
+    if reader.take(0x18) {
+        entry.index = reader.varint("Entry.Index")?;
+    }
+    if reader.take(0x22) {
+        entry.data = Some(reader.expect_bytes(super::read::BYTES, "Entry.Data")?);
+    }
+    if reader.is_empty() {
+        Ok(entry)
+    } else {
+        read_any_entry(general)
+    }
+}
+
+#[cold]
+fn read_any_entry(mut reader: Reader<'_>) -> Result<RawEntry> {
+    let mut entry = RawEntry::default();
+    while !reader.is_empty() {
+        let (number, wire_type) = reader.key("Entry")?;
+        match number {
+            1 => {
+                entry.entry_type =
+                    EntryType(enum_number(reader.expect_varint(wire_type, "Entry.Type")?));
+            }
+            2 => entry.term = reader.expect_varint(wire_type, "Entry.Term")?,
+            3 => entry.index = reader.expect_varint(wire_type, "Entry.Index")?,
+            4 => entry.data = Some(reader.expect_bytes(wire_type, "Entry.Data")?),
+            _ => reader.skip(number, wire_type, "Entry")?,
+        }
+    }
+    Ok(entry)
+}
+
+/// An enum's number. Negative ones are sign-extended to ten bytes; what is above 32 bits is lost,
+/// as in every protobuf library.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "the truncation is protobuf's rule"
+)]
+const fn enum_number(varint: u64) -> i32 {
+    varint as i32
+}
+
+/// Reads one message, its lists taken from `lists`.
+///
+/// What must hold between its entries and its head is the codec's to check: fields may come in any
+/// order.
+pub(crate) fn decode_message<M: RaftMessage>(
+    reader: Reader<'_>,
+    payloads: &mut impl Payloads,
+    lists: &VecPool<M::Entry>,
+) -> std::result::Result<M, Cut> {
+    let mut nested = RESPONSES_MAX;
+    decode_nested(reader, payloads, lists, &mut nested)
+}
+
+fn decode_nested<M: RaftMessage>(
+    mut reader: Reader<'_>,
+    payloads: &mut impl Payloads,
+    lists: &VecPool<M::Entry>,
+    nested: &mut usize,
+) -> std::result::Result<M, Cut> {
+    let mut head = Head::default();
+    let mut entries = Vec::new();
+    let mut context = None;
+    let mut snapshot: Option<Box<Snapshot>> = None;
+    let mut responses = Vec::new();
+    while !reader.is_empty() {
+        let (number, wire) = reader.key("Message")?;
+        match number {
+            1 => {
+                let number = reader.expect_varint(wire, "Message.type")?;
+                head.message_type = MessageType(enum_number(number));
+            }
+            2 => head.to = reader.expect_varint(wire, "Message.to")?,
+            3 => head.from = reader.expect_varint(wire, "Message.from")?,
+            4 => head.term = reader.expect_varint(wire, "Message.term")?,
+            5 => head.log_term = reader.expect_varint(wire, "Message.logTerm")?,
+            6 => head.index = reader.expect_varint(wire, "Message.index")?,
+            7 => {
+                let span = reader.expect_bytes(wire, "Message.entries")?;
+                // The list is made once, for the entries that are really there: growing it by
+                // doubling would cost up to three times the memory.
+                if entries.capacity() == 0 {
+                    let count = 1 + reader.clone().count_of(7);
+                    let bytes = count.saturating_mul(size_of::<M::Entry>());
+                    if !payloads.charge(bytes) {
+                        return Err(Cut::Memory);
+                    }
+                    entries = lists.take(count);
+                }
+                let raw = read_entry(reader.enter(span, "Message.entries")?)?;
+                let data = raw.data.map(|span| payloads.payload(span));
+                entries.push(M::make_entry(raw.entry_type, raw.term, raw.index, data));
+            }
+            8 => head.commit = reader.expect_varint(wire, "Message.commit")?,
+            9 => {
+                let span = reader.expect_bytes(wire, "Message.snapshot")?;
+                let inner = reader.enter(span, "Message.snapshot")?;
+                merge(&mut **snapshot.get_or_insert_default(), inner, payloads)?;
+            }
+            10 => head.reject = reader.expect_varint(wire, "Message.reject")? != 0,
+            11 => head.reject_hint = reader.expect_varint(wire, "Message.rejectHint")?,
+            12 => {
+                let span = reader.expect_bytes(wire, "Message.context")?;
+                context = Some(payloads.payload(span));
+            }
+            13 => head.vote = reader.expect_varint(wire, "Message.vote")?,
+            14 => {
+                let span = reader.expect_bytes(wire, "Message.responses")?;
+                let inner = reader.enter(span, "Message.responses")?;
+                let Some(left) = nested.checked_sub(1) else {
+                    let limit = RESPONSES_MAX as u64;
+                    let kind = DecodeErrorKind::Limit {
+                        announced: limit + 1,
+                        limit,
+                    };
+                    return Err(
+                        DecodeError::new(kind, "Message.responses", span.start as u64).into(),
+                    );
+                };
+                *nested = left;
+                responses.push(decode_nested(inner, payloads, lists, nested)?);
+            }
+            _ => reader.skip(number, wire, "Message")?,
+        }
+    }
+    // Up to 3.5 every message carries a snapshot; an empty one says that there is none.
+    if head.message_type != MessageType::SNAP && snapshot.as_deref().is_some_and(Snapshot::is_empty)
+    {
+        snapshot = None;
+    }
+    Ok(M::from_parts(Parts {
+        head,
+        entries,
+        home: lists,
+        context,
+        snapshot,
+        responses,
+    }))
+}
+
+/// A message that is decoded field by field into itself, so that a second occurrence merges.
+pub(crate) trait Merge: Default {
+    /// Its name in errors.
+    const NAME: &'static str;
+
+    /// Reads the value of field `number`, or returns `false` if it has no such field.
+    fn merge_field(
+        &mut self,
+        number: u32,
+        wire: u8,
+        reader: &mut Reader<'_>,
+        payloads: &mut impl Payloads,
+    ) -> Result<bool>;
+}
+
+/// Reads a message into one that may have been read before.
+pub(crate) fn merge<T: Merge>(
+    message: &mut T,
+    mut reader: Reader<'_>,
+    payloads: &mut impl Payloads,
+) -> Result<()> {
+    while !reader.is_empty() {
+        let (number, wire) = reader.key(T::NAME)?;
+        if !message.merge_field(number, wire, &mut reader, payloads)? {
+            reader.skip(number, wire, T::NAME)?;
+        }
+    }
+    Ok(())
+}
+
+impl Merge for Snapshot {
+    const NAME: &'static str = "Snapshot";
+
+    fn merge_field(
+        &mut self,
+        number: u32,
+        wire: u8,
+        reader: &mut Reader<'_>,
+        payloads: &mut impl Payloads,
+    ) -> Result<bool> {
+        match number {
+            1 => self.data = Some(payloads.payload(reader.expect_bytes(wire, "Snapshot.data")?)),
+            2 => {
+                let span = reader.expect_bytes(wire, "Snapshot.metadata")?;
+                merge(
+                    &mut self.metadata,
+                    reader.enter(span, "Snapshot.metadata")?,
+                    payloads,
+                )?;
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+impl Merge for SnapshotMetadata {
+    const NAME: &'static str = "SnapshotMetadata";
+
+    fn merge_field(
+        &mut self,
+        number: u32,
+        wire: u8,
+        reader: &mut Reader<'_>,
+        payloads: &mut impl Payloads,
+    ) -> Result<bool> {
+        match number {
+            1 => {
+                let span = reader.expect_bytes(wire, "SnapshotMetadata.conf_state")?;
+                let inner = reader.enter(span, "SnapshotMetadata.conf_state")?;
+                merge(&mut self.conf_state, inner, payloads)?;
+            }
+            2 => self.index = reader.expect_varint(wire, "SnapshotMetadata.index")?,
+            3 => self.term = reader.expect_varint(wire, "SnapshotMetadata.term")?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+impl Merge for ConfState {
+    const NAME: &'static str = "ConfState";
+
+    fn merge_field(
+        &mut self,
+        number: u32,
+        wire: u8,
+        reader: &mut Reader<'_>,
+        _payloads: &mut impl Payloads,
+    ) -> Result<bool> {
+        match number {
+            1 => read_ids(&mut self.voters, wire, reader, "ConfState.voters")?,
+            2 => read_ids(&mut self.learners, wire, reader, "ConfState.learners")?,
+            3 => read_ids(
+                &mut self.voters_outgoing,
+                wire,
+                reader,
+                "ConfState.voters_outgoing",
+            )?,
+            4 => read_ids(
+                &mut self.learners_next,
+                wire,
+                reader,
+                "ConfState.learners_next",
+            )?,
+            5 => self.auto_leave = reader.expect_varint(wire, "ConfState.auto_leave")? != 0,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+/// Reads one id, or a packed list of them.
+fn read_ids(
+    ids: &mut Vec<u64>,
+    wire: u8,
+    reader: &mut Reader<'_>,
+    field: &'static str,
+) -> Result<()> {
+    let mut push = |id, at: usize| {
+        if ids.len() == CONF_STATE_IDS_MAX {
+            let limit = CONF_STATE_IDS_MAX as u64;
+            let kind = DecodeErrorKind::Limit {
+                announced: limit + 1,
+                limit,
+            };
+            return Err(DecodeError::new(kind, field, at as u64));
+        }
+        ids.push(id);
+        Ok(())
+    };
+    if wire == super::read::BYTES {
+        let span = reader.expect_bytes(wire, field)?;
+        let mut packed = reader.within(span);
+        while !packed.is_empty() {
+            let at = packed.position();
+            push(packed.varint(field)?, at)?;
+        }
+        Ok(())
+    } else {
+        let at = reader.position();
+        push(reader.expect_varint(wire, field)?, at)
+    }
+}
+
+impl Merge for HardState {
+    const NAME: &'static str = "HardState";
+
+    fn merge_field(
+        &mut self,
+        number: u32,
+        wire: u8,
+        reader: &mut Reader<'_>,
+        _payloads: &mut impl Payloads,
+    ) -> Result<bool> {
+        match number {
+            1 => self.term = reader.expect_varint(wire, "HardState.term")?,
+            2 => self.vote = reader.expect_varint(wire, "HardState.vote")?,
+            3 => self.commit = reader.expect_varint(wire, "HardState.commit")?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+impl Merge for ConfChange {
+    const NAME: &'static str = "ConfChange";
+
+    fn merge_field(
+        &mut self,
+        number: u32,
+        wire: u8,
+        reader: &mut Reader<'_>,
+        payloads: &mut impl Payloads,
+    ) -> Result<bool> {
+        match number {
+            1 => self.id = reader.expect_varint(wire, "ConfChange.id")?,
+            2 => {
+                let number = reader.expect_varint(wire, "ConfChange.type")?;
+                self.change_type = ConfChangeType(enum_number(number));
+            }
+            3 => self.node_id = reader.expect_varint(wire, "ConfChange.node_id")?,
+            4 => {
+                let span = reader.expect_bytes(wire, "ConfChange.context")?;
+                self.context = Some(payloads.payload(span));
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+impl Merge for ConfChangeSingle {
+    const NAME: &'static str = "ConfChangeSingle";
+
+    fn merge_field(
+        &mut self,
+        number: u32,
+        wire: u8,
+        reader: &mut Reader<'_>,
+        _payloads: &mut impl Payloads,
+    ) -> Result<bool> {
+        match number {
+            1 => {
+                let number = reader.expect_varint(wire, "ConfChangeSingle.type")?;
+                self.change_type = ConfChangeType(enum_number(number));
+            }
+            2 => self.node_id = reader.expect_varint(wire, "ConfChangeSingle.node_id")?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+impl Merge for ConfChangeV2 {
+    const NAME: &'static str = "ConfChangeV2";
+
+    fn merge_field(
+        &mut self,
+        number: u32,
+        wire: u8,
+        reader: &mut Reader<'_>,
+        payloads: &mut impl Payloads,
+    ) -> Result<bool> {
+        match number {
+            1 => {
+                let number = reader.expect_varint(wire, "ConfChangeV2.transition")?;
+                self.transition = ConfChangeTransition(enum_number(number));
+            }
+            2 => {
+                let span = reader.expect_bytes(wire, "ConfChangeV2.changes")?;
+                let mut change = ConfChangeSingle::default();
+                merge(
+                    &mut change,
+                    reader.enter(span, "ConfChangeV2.changes")?,
+                    payloads,
+                )?;
+                self.changes.push(change);
+            }
+            3 => {
+                let span = reader.expect_bytes(wire, "ConfChangeV2.context")?;
+                self.context = Some(payloads.payload(span));
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
