@@ -95,19 +95,12 @@ pub enum DecodeErrorKind {
 
 impl DecodeError {
     pub(crate) const fn new(kind: DecodeErrorKind, field: &'static str, offset: u64) -> Self {
-        Self {
-            kind,
-            field,
-            offset,
-        }
+        Self { kind, field, offset }
     }
 
     /// The same error in a longer stream, in which its bytes start at `base`.
     pub(crate) const fn shifted(self, base: u64) -> Self {
-        Self {
-            offset: self.offset.saturating_add(base),
-            ..self
-        }
+        Self { offset: self.offset.saturating_add(base), ..self }
     }
 
     /// Whose fault it is: the peer's, but for an exhausted memory budget.
@@ -147,11 +140,7 @@ impl fmt::Display for DecodeErrorKind {
             Self::IndexWrap => f.write_str("index past 2^64-1"),
             Self::Truncated => f.write_str("stream ended inside a frame"),
             Self::Budget { waited } => {
-                write!(
-                    f,
-                    "no memory within the budget after {} ms",
-                    waited.as_millis()
-                )
+                write!(f, "no memory within the budget after {} ms", waited.as_millis())
             }
         }
     }
@@ -208,10 +197,7 @@ impl EncodeError {
     }
 
     pub(crate) const fn in_entry(kind: EncodeErrorKind, entry: usize) -> Self {
-        Self {
-            kind,
-            entry: Some(entry),
-        }
+        Self { kind, entry: Some(entry) }
     }
 
     /// Whose fault it is: always the caller's.

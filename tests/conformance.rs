@@ -21,10 +21,7 @@ enum Decoder {
 
 impl Decoder {
     fn of(session: &Session, mode: Mode) -> Self {
-        let config = Config::default()
-            .mode(mode)
-            .local(session.local)
-            .remote(session.remote);
+        let config = Config::default().mode(mode).local(session.local).remote(session.remote);
         if session.msgappv2 {
             Self::MsgAppV2(msgappv2::Decoder::new(config))
         } else {
@@ -90,21 +87,13 @@ fn assert_frames(session: &Session, frames: &[Frame<Message>], how: &str) {
     for (frame, golden) in frames.iter().zip(&session.frames) {
         assert_eq!(frame.kind.name(), golden.kind, "{context}");
         assert_eq!(&frame.message, golden.expected(), "{context}");
-        assert_eq!(
-            (frame.offset, frame.len),
-            (offset, golden.bytes.len() as u64),
-            "{context}"
-        );
+        assert_eq!((frame.offset, frame.len), (offset, golden.bytes.len() as u64), "{context}");
         offset += frame.len;
     }
 }
 
 fn mode_for(session: &Session) -> Mode {
-    if session.is_quirk() {
-        Mode::AsEtcd
-    } else {
-        Mode::Strict
-    }
+    if session.is_quirk() { Mode::AsEtcd } else { Mode::Strict }
 }
 
 #[test]
@@ -146,16 +135,10 @@ fn encode(session: &Session, config: Config) -> Result<Vec<Vec<u8>>, EncodeError
 #[test]
 fn encodes_every_session_byte_for_byte() {
     for session in sessions() {
-        let config = Config::default()
-            .mode(mode_for(&session))
-            .dialect(session.dialect);
+        let config = Config::default().mode(mode_for(&session)).dialect(session.dialect);
         let frames = encode(&session, config).unwrap();
         for (frame, golden) in frames.iter().zip(&session.frames) {
-            assert_eq!(
-                frame, &golden.bytes,
-                "{} {:?}",
-                session.name, session.dialect
-            );
+            assert_eq!(frame, &golden.bytes, "{} {:?}", session.name, session.dialect);
         }
     }
 }
@@ -177,10 +160,7 @@ fn strict_mode_refuses_the_quirk_sessions_both_ways() {
             "v2-noncontiguous-entry-index-quirk" => {
                 let (expected, found) = (11, 90);
                 assert_eq!(encoded, EncodeErrorKind::EntryIndex { expected, found });
-                assert_eq!(
-                    decoded.kind,
-                    DecodeErrorKind::EntryIndex { expected, found }
-                );
+                assert_eq!(decoded.kind, DecodeErrorKind::EntryIndex { expected, found });
                 let first = session.frames[0].bytes.len() as u64;
                 assert_eq!((decoded.field, decoded.offset), ("Entry.Index", first + 17));
             }
@@ -227,27 +207,16 @@ fn large_entries_have_etcds_lengths() {
             ..Message::default()
         };
         let data = Some(Bytes::from(vec![b'a'; data_bytes]));
-        let entry = Entry {
-            term: 1,
-            index: 2,
-            data,
-            ..Entry::default()
-        };
+        let entry = Entry { term: 1, index: 2, data, ..Entry::default() };
         let mut encoder = msgappv2::Encoder::new(Config::default());
         let mut queue = WriteQueue::new();
         encoder.encode(&app(1, vec![]), &mut queue).unwrap();
         queue.clear();
         let message = app(1, vec![entry]);
-        assert_eq!(
-            encoder.encode(&message, &mut queue).unwrap(),
-            FrameKind::AppEntries
-        );
+        assert_eq!(encoder.encode(&message, &mut queue).unwrap(), FrameKind::AppEntries);
         assert_eq!(queue.len() as u64, frame_len);
         let bytes = queue.copy_to_bytes(queue.remaining());
-        assert_eq!(
-            u64::from_be_bytes(bytes[9..17].try_into().unwrap()),
-            entry_len
-        );
+        assert_eq!(u64::from_be_bytes(bytes[9..17].try_into().unwrap()), entry_len);
     }
 }
 
@@ -266,23 +235,11 @@ fn standalone(name: &str, dialect: Dialect) -> (Vec<u8>, Box<dyn Fn(&Bytes) -> V
         (bytes, Box::new(again))
     }
     let data = |text: &'static str| Some(Bytes::from(text));
-    let entry = |entry_type, term, index, data| Entry {
-        entry_type,
-        term,
-        index,
-        data,
-    };
+    let entry = |entry_type, term, index, data| Entry { entry_type, term, index, data };
     let normal = EntryType::NORMAL;
-    let change = |id, change_type, node_id, context| ConfChange {
-        id,
-        change_type,
-        node_id,
-        context,
-    };
-    let single = |change_type, node_id| ConfChangeSingle {
-        change_type,
-        node_id,
-    };
+    let change =
+        |id, change_type, node_id, context| ConfChange { id, change_type, node_id, context };
+    let single = |change_type, node_id| ConfChangeSingle { change_type, node_id };
     match name {
         "Entry{}" => both(Entry::default(), dialect),
         "Entry{term:2,index:12,data:\"hello\"}" => {
@@ -293,21 +250,12 @@ fn standalone(name: &str, dialect: Dialect) -> (Vec<u8>, Box<dyn Fn(&Bytes) -> V
             both(entry(EntryType::CONF_CHANGE, 1, 1, data("\0")), dialect)
         }
         "HardState{}" => both(HardState::default(), dialect),
-        "HardState{term:5,vote:2,commit:300}" => both(
-            HardState {
-                term: 5,
-                vote: 2,
-                commit: 300,
-            },
-            dialect,
-        ),
+        "HardState{term:5,vote:2,commit:300}" => {
+            both(HardState { term: 5, vote: 2, commit: 300 }, dialect)
+        }
         "ConfState{}" => both(ConfState::default(), dialect),
         "ConfState{voters:[1,2,300],learners:[4]}" => both(
-            ConfState {
-                voters: vec![1, 2, 300],
-                learners: vec![4],
-                ..ConfState::default()
-            },
+            ConfState { voters: vec![1, 2, 300], learners: vec![4], ..ConfState::default() },
             dialect,
         ),
         "ConfState{voters:[1],voters_outgoing:[1,2],learners_next:[2],auto_leave:true}" => both(
@@ -326,10 +274,7 @@ fn standalone(name: &str, dialect: Dialect) -> (Vec<u8>, Box<dyn Fn(&Bytes) -> V
             Snapshot {
                 data: data("x"),
                 metadata: SnapshotMetadata {
-                    conf_state: ConfState {
-                        voters: vec![1, 2, 3],
-                        ..ConfState::default()
-                    },
+                    conf_state: ConfState { voters: vec![1, 2, 3], ..ConfState::default() },
                     index: 10,
                     term: 2,
                 },
@@ -337,14 +282,12 @@ fn standalone(name: &str, dialect: Dialect) -> (Vec<u8>, Box<dyn Fn(&Bytes) -> V
             dialect,
         ),
         "ConfChange{}" => both(ConfChange::default(), dialect),
-        "ConfChange{id:7,type:ConfChangeAddLearnerNode,node_id:3}" => both(
-            change(7, ConfChangeType::ADD_LEARNER_NODE, 3, None),
-            dialect,
-        ),
-        "ConfChange{id:1,type:ConfChangeRemoveNode,node_id:2,context:\"c\"}" => both(
-            change(1, ConfChangeType::REMOVE_NODE, 2, data("c")),
-            dialect,
-        ),
+        "ConfChange{id:7,type:ConfChangeAddLearnerNode,node_id:3}" => {
+            both(change(7, ConfChangeType::ADD_LEARNER_NODE, 3, None), dialect)
+        }
+        "ConfChange{id:1,type:ConfChangeRemoveNode,node_id:2,context:\"c\"}" => {
+            both(change(1, ConfChangeType::REMOVE_NODE, 2, data("c")), dialect)
+        }
         "ConfChangeSingle{}" => both(ConfChangeSingle::default(), dialect),
         "ConfChangeV2{}" => both(ConfChangeV2::default(), dialect),
         "ConfChangeV2{transition:JointExplicit,changes:[{AddNode,4},{RemoveNode,1}],context:\"ctx\"}" => {
@@ -378,11 +321,7 @@ fn standalone_messages_match_in_every_dialect() {
             let expected = hex(vector[key].as_str().unwrap());
             let (bytes, again) = standalone(name, dialect);
             assert_eq!(bytes, expected, "{name} {dialect:?}");
-            assert_eq!(
-                again(&expected.clone().into()),
-                expected,
-                "{name} {dialect:?}"
-            );
+            assert_eq!(again(&expected.clone().into()), expected, "{name} {dialect:?}");
         }
     }
 }

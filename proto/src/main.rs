@@ -27,9 +27,6 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn generate(here: &Path, out: &Path) -> Result<String, Box<dyn Error>> {
     let descriptors = protox::compile(["raft.proto"], [here])?;
-    prost_build::Config::new()
-        .bytes(["."])
-        .out_dir(out)
-        .compile_fds(descriptors)?;
+    prost_build::Config::new().bytes(["."]).out_dir(out).compile_fds(descriptors)?;
     Ok(HEAD.to_owned() + &fs::read_to_string(out.join("raftpb.rs"))?)
 }

@@ -30,7 +30,8 @@ pub(crate) struct Carve {
     /// Copies lie here, densely.
     copies: Block,
     copies_live: usize,
-    /// Of the current block: bytes parsed, and bytes handed out as shared payload.
+    /// Of the current block: bytes parsed before the current run, and bytes handed out as shared
+    /// payload.
     pub(crate) parsed_bytes: usize,
     pub(crate) shared_bytes: usize,
     /// Since the stream began.
@@ -58,16 +59,13 @@ impl Carve {
         self.shared_bytes = 0;
     }
 
-    /// Returns the payload at `span` of `run`, which are parsed bytes of the current block.
+    /// Returns the payload at `span` of `run`, which are the bytes being parsed. Once they are,
+    /// [`parsed`](Self::parsed) says so.
     #[inline]
     pub(crate) fn payload(&mut self, run: &Bytes, span: Span) -> Bytes {
-        if span.len() == 0 {
-            return Bytes::new();
-        }
         let shared_bytes = self.shared_bytes + span.len();
-        if shared_bytes * COPY_OUT_FRACTION < self.parsed_bytes
-            && span.len() <= COPY_OUT_BYTES_MAX
-            && let Some(copy) = self.copy(&run[span.start..span.end])
+        if shared_bytes * COPY_OUT_FRACTION < self.parsed_bytes + span.end
+            && let Some(copy) = self.copy(run, span)
         {
             return copy;
         }
@@ -75,14 +73,31 @@ impl Carve {
         run.slice(span.start..span.end)
     }
 
-    /// `None` if the pool has no block for copies: sharing costs no new memory.
-    fn copy(&mut self, payload: &[u8]) -> Option<Bytes> {
+    /// Whether no payload of a run of `count` bytes would be copied out.
+    #[inline]
+    pub(crate) fn shares_all(&self, count: usize) -> bool {
+        self.shared_bytes * COPY_OUT_FRACTION >= self.parsed_bytes + count
+    }
+
+    /// `count` bytes of the block were parsed.
+    #[inline]
+    pub(crate) fn parsed(&mut self, count: usize) {
+        self.parsed_bytes += count;
+    }
+
+    /// `None` if the payload is too large, or the pool has no block for copies: sharing costs no new
+    /// memory.
+    #[cold]
+    fn copy(&mut self, run: &Bytes, span: Span) -> Option<Bytes> {
+        if span.len() > COPY_OUT_BYTES_MAX {
+            return None;
+        }
+        let payload = &run[span.start..span.end];
         let room = self.copies.bytes.capacity() - self.copies.bytes.len();
         if room < payload.len() {
             let block = self.pool.block(0, 0)?;
             let full = std::mem::replace(&mut self.copies, block);
-            self.pool
-                .retire(full, std::mem::take(&mut self.copies_live));
+            self.pool.retire(full, std::mem::take(&mut self.copies_live));
         }
         self.copies.bytes.extend_from_slice(payload);
         self.copies_live += payload.len();
@@ -93,7 +108,6 @@ impl Carve {
 
 impl Drop for Carve {
     fn drop(&mut self) {
-        self.pool
-            .retire(std::mem::take(&mut self.copies), self.copies_live);
+        self.pool.retire(std::mem::take(&mut self.copies), self.copies_live);
     }
 }

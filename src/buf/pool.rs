@@ -114,11 +114,7 @@ impl State {
 
     /// Takes a free block of at least `bytes` bytes, the smallest there is.
     fn take(&mut self, bytes: usize) -> Option<Block> {
-        let fits = self
-            .free
-            .iter()
-            .enumerate()
-            .filter(|(_, block)| block.capacity >= bytes);
+        let fits = self.free.iter().enumerate().filter(|(_, block)| block.capacity >= bytes);
         let (position, _) = fits.min_by_key(|(_, block)| block.capacity)?;
         let block = self.free.swap_remove(position);
         self.free_bytes -= block.capacity;
@@ -169,24 +165,15 @@ impl Pool {
     /// Makes a pool with its own budget.
     #[must_use]
     pub fn new(config: PoolConfig) -> Self {
-        let config = PoolConfig {
-            block_bytes: config.block_bytes.max(4 << 10),
-            ..config
-        };
-        Self {
-            inner: Arc::new(Inner {
-                config,
-                state: Mutex::default(),
-            }),
-        }
+        let config = PoolConfig { block_bytes: config.block_bytes.max(4 << 10), ..config };
+        Self { inner: Arc::new(Inner { config, state: Mutex::default() }) }
     }
 
     /// Returns the pool of the process.
     #[must_use]
     pub fn process() -> Self {
         static POOL: OnceLock<Pool> = OnceLock::new();
-        POOL.get_or_init(|| Self::new(PoolConfig::default()))
-            .clone()
+        POOL.get_or_init(|| Self::new(PoolConfig::default())).clone()
     }
 
     /// Returns its sizes and limits.
@@ -203,11 +190,7 @@ impl Pool {
         state.reclaim(looks);
         PoolStats {
             allocated_bytes: state.allocated_bytes,
-            pinned_bytes: state
-                .pinned
-                .iter()
-                .map(|pinned| pinned.block.capacity)
-                .sum(),
+            pinned_bytes: state.pinned.iter().map(|pinned| pinned.block.capacity).sum(),
             live_bytes: state.pinned.iter().map(|pinned| pinned.live_bytes).sum(),
             free_bytes: state.free_bytes,
             blocks_allocated: state.blocks_allocated,
@@ -216,10 +199,7 @@ impl Pool {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing in here panics half way through a change.
-        self.inner
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes an empty block of at least `bytes` bytes. One of `wanted` bytes is taken if it lies
@@ -272,10 +252,7 @@ impl Charge {
     /// `None`: not within the budget now.
     pub(crate) fn new(pool: &Pool, bytes: usize) -> Option<Self> {
         let budget = pool.inner.config.budget_bytes;
-        pool.state().charge(bytes, budget).then(|| Self {
-            pool: pool.clone(),
-            bytes,
-        })
+        pool.state().charge(bytes, budget).then(|| Self { pool: pool.clone(), bytes })
     }
 }
 
@@ -293,10 +270,7 @@ impl Default for Pool {
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool")
-            .field("config", self.config())
-            .field("stats", &self.stats())
-            .finish()
+        f.debug_struct("Pool").field("config", self.config()).field("stats", &self.stats()).finish()
     }
 }
 
@@ -307,11 +281,7 @@ mod tests {
     fn pool(blocks: usize) -> Pool {
         let block_bytes = 4 << 10;
         let budget_bytes = blocks * block_bytes;
-        Pool::new(PoolConfig {
-            block_bytes,
-            budget_bytes,
-            ..PoolConfig::default()
-        })
+        Pool::new(PoolConfig { block_bytes, budget_bytes, ..PoolConfig::default() })
     }
 
     #[test]
@@ -322,14 +292,8 @@ mod tests {
         let slice = block.bytes.split_to(40).freeze();
         pool.retire(block, 40);
         let stats = pool.stats();
-        assert_eq!(
-            (stats.pinned_bytes, stats.live_bytes, stats.free_bytes),
-            (4096, 40, 0)
-        );
-        assert!(
-            pool.block(0, 0).is_none(),
-            "the budget is one block, and it is pinned"
-        );
+        assert_eq!((stats.pinned_bytes, stats.live_bytes, stats.free_bytes), (4096, 40, 0));
+        assert!(pool.block(0, 0).is_none(), "the budget is one block, and it is pinned");
         std::thread::scope(|scope| {
             scope.spawn(|| drop(slice));
         });
@@ -386,9 +350,6 @@ mod tests {
             pool.retire(block, 0);
         }
         let stats = pool.stats();
-        assert_eq!(
-            (stats.free_bytes, stats.allocated_bytes),
-            (2 * 4096, 2 * 4096)
-        );
+        assert_eq!((stats.free_bytes, stats.allocated_bytes), (2 * 4096, 2 * 4096));
     }
 }

@@ -70,12 +70,7 @@ impl ReceiveBuffer {
     /// Makes one without a block; it takes its first when asked for space.
     #[must_use]
     pub fn new(pool: Pool) -> Self {
-        Self {
-            block: Block::default(),
-            carve: Carve::new(pool),
-            moved_bytes: 0,
-            waiting: None,
-        }
+        Self { block: Block::default(), carve: Carve::new(pool), moved_bytes: 0, waiting: None }
     }
 
     /// Returns where to read, such that the first unparsed item can become `needed` bytes long.
@@ -111,10 +106,7 @@ impl ReceiveBuffer {
     /// Returns what was copied.
     #[must_use]
     pub fn stats(&self) -> ReceiveStats {
-        ReceiveStats {
-            moved_bytes: self.moved_bytes,
-            copied_out_bytes: self.carve.copied_bytes,
-        }
+        ReceiveStats { moved_bytes: self.moved_bytes, copied_out_bytes: self.carve.copied_bytes }
     }
 
     /// Returns the pool its blocks come from.
@@ -170,22 +162,14 @@ impl ReceiveBuffer {
         let wait_max = self.carve.pool.config().wait_max;
         let waited = now.saturating_duration_since(since);
         if waited >= wait_max {
-            return Err(DecodeError::new(
-                DecodeErrorKind::Budget { waited },
-                "memory budget",
-                0,
-            ));
+            return Err(DecodeError::new(DecodeErrorKind::Budget { waited }, "memory budget", 0));
         }
-        Ok(Space::Wait {
-            until: since + wait_max,
-        })
+        Ok(Space::Wait { until: since + wait_max })
     }
 }
 
 impl Drop for ReceiveBuffer {
     fn drop(&mut self) {
-        self.carve
-            .pool
-            .retire(std::mem::take(&mut self.block), self.carve.shared_bytes);
+        self.carve.pool.retire(std::mem::take(&mut self.block), self.carve.shared_bytes);
     }
 }

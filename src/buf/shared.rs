@@ -46,11 +46,7 @@ impl FrameCache {
 
     /// Begins to share the frame of `message`: the first stream that is in its state encodes it.
     pub fn share<'a, M>(&'a mut self, message: &'a M) -> Sharing<'a, M> {
-        Sharing {
-            cache: self,
-            message,
-            encoded: None,
-        }
+        Sharing { cache: self, message, encoded: None }
     }
 
     /// Lets go of all frames. Those still queued are freed when they are written.

@@ -22,9 +22,7 @@ impl<T> VecPool<T> {
     /// Makes a pool that keeps up to [`LISTS_MAX`] lists.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            lists: Some(Arc::new(ArrayQueue::new(LISTS_MAX))),
-        }
+        Self { lists: Some(Arc::new(ArrayQueue::new(LISTS_MAX))) }
     }
 
     /// Makes a pool that keeps nothing, and costs nothing.
@@ -37,11 +35,7 @@ impl<T> VecPool<T> {
     #[inline]
     #[must_use]
     pub fn take(&self, count: usize) -> Vec<T> {
-        let mut list = self
-            .lists
-            .as_ref()
-            .and_then(|lists| lists.pop())
-            .unwrap_or_default();
+        let mut list = self.lists.as_ref().and_then(|lists| lists.pop()).unwrap_or_default();
         if list.capacity() < count {
             list.reserve_exact(count);
         }
@@ -77,17 +71,13 @@ impl<T> Default for VecPool<T> {
 
 impl<T> Clone for VecPool<T> {
     fn clone(&self) -> Self {
-        Self {
-            lists: self.lists.clone(),
-        }
+        Self { lists: self.lists.clone() }
     }
 }
 
 impl<T> fmt::Debug for VecPool<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VecPool")
-            .field("ready", &self.ready())
-            .finish()
+        f.debug_struct("VecPool").field("ready", &self.ready()).finish()
     }
 }
 

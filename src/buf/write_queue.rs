@@ -137,10 +137,7 @@ impl WriteQueue {
 
     fn push(&mut self, slice: Slice, len: usize) {
         if self.open < self.used {
-            self.slices.push_back(Slice::Heads {
-                start: self.open,
-                end: self.used,
-            });
+            self.slices.push_back(Slice::Heads { start: self.open, end: self.used });
             self.open = self.used;
         }
         self.slices.push_back(slice);
@@ -159,9 +156,7 @@ impl WriteQueue {
 
     /// The bytes of a queue that is one slice.
     pub(crate) fn contiguous(&self) -> Option<&[u8]> {
-        self.slices
-            .is_empty()
-            .then(|| &self.heads[self.open..self.used])
+        self.slices.is_empty().then(|| &self.heads[self.open..self.used])
     }
 
     pub(crate) fn mark(&self) -> Mark {
@@ -254,12 +249,7 @@ impl Buf for WriteQueue {
             }
             match slice {
                 Slice::Heads { start, end } => {
-                    gather(
-                        std::iter::once(&self.heads[*start..*end]),
-                        skip,
-                        out,
-                        &mut filled,
-                    );
+                    gather(std::iter::once(&self.heads[*start..*end]), skip, out, &mut filled);
                 }
                 Slice::Payload(payload) => {
                     gather(std::iter::once(&payload[..]), skip, out, &mut filled);
@@ -268,12 +258,7 @@ impl Buf for WriteQueue {
             }
             skip = 0;
         }
-        gather(
-            std::iter::once(&self.heads[self.open..self.used]),
-            skip,
-            out,
-            &mut filled,
-        );
+        gather(std::iter::once(&self.heads[self.open..self.used]), skip, out, &mut filled);
         filled
     }
 
@@ -281,11 +266,7 @@ impl Buf for WriteQueue {
     ///
     /// If `count` is more than is queued.
     fn advance(&mut self, count: usize) {
-        assert!(
-            count <= self.remaining,
-            "{count} of {} bytes written",
-            self.remaining
-        );
+        assert!(count <= self.remaining, "{count} of {} bytes written", self.remaining);
         self.remaining -= count;
         self.written += count;
         if self.remaining == 0 {

@@ -101,10 +101,7 @@ impl Config {
     /// Sets [`check_entry_terms`](Self::check_entry_terms).
     #[must_use]
     pub fn check_entry_terms(self, check_entry_terms: bool) -> Self {
-        Self {
-            check_entry_terms,
-            ..self
-        }
+        Self { check_entry_terms, ..self }
     }
 
     /// Sets [`dialect`](Self::dialect).
@@ -129,6 +126,17 @@ impl Config {
     #[must_use]
     pub fn remote(self, remote: u64) -> Self {
         Self { remote, ..self }
+    }
+
+    /// Bounds the limits such that sums of a few lengths cannot overflow, be they "no limit".
+    pub(crate) fn with_sane_limits(self) -> Self {
+        const SANE: u64 = (isize::MAX / 8) as u64;
+        let Limits { entry_bytes_max, frame_bytes_max, message_bytes_max } = self.limits;
+        self.limits(Limits {
+            entry_bytes_max: entry_bytes_max.min(SANE),
+            frame_bytes_max: frame_bytes_max.min(SANE),
+            message_bytes_max: message_bytes_max.min(SANE),
+        })
     }
 
     pub(crate) const fn is_strict(&self) -> bool {

@@ -8,9 +8,9 @@ use bytes::Bytes;
 /// The size of a length or count on the wire.
 pub(crate) const LENGTH_BYTES: usize = 8;
 
-/// Lists below this many bytes are not worth counting against the budget: a decoder has one at a
-/// time.
-const LIST_BYTES_UNCHARGED: usize = 64 << 10;
+/// Lists of fewer bytes than this, all those of a frame together, are not worth counting against the
+/// budget.
+pub(crate) const LIST_BYTES_UNCHARGED: usize = 64 << 10;
 
 /// Reads the length at `at`, if it is there.
 #[inline]
@@ -29,21 +29,14 @@ pub(crate) fn check_length(
 ) -> Result<usize, DecodeError> {
     match usize::try_from(announced) {
         Ok(len) if announced <= limit => Ok(len),
-        _ => Err(DecodeError::new(
-            DecodeErrorKind::Limit { announced, limit },
-            field,
-            offset,
-        )),
+        _ => Err(DecodeError::new(DecodeErrorKind::Limit { announced, limit }, field, offset)),
     }
 }
 
 /// Makes room in the budget for a list of `bytes` bytes. `Err`: not now.
-pub(crate) fn charge_list(carve: &mut Carve, bytes: usize) -> Result<Option<Charge>, ()> {
-    if bytes < LIST_BYTES_UNCHARGED {
-        return Ok(None);
-    }
+pub(crate) fn charge_list(carve: &mut Carve, bytes: usize) -> Result<Charge, ()> {
     match Charge::new(&carve.pool, bytes) {
-        Some(charge) => Ok(Some(charge)),
+        Some(charge) => Ok(charge),
         None => {
             carve.wants_list_bytes = bytes;
             Err(())
@@ -55,7 +48,8 @@ pub(crate) fn charge_list(carve: &mut Carve, bytes: usize) -> Result<Option<Char
 struct RunPayloads<'a> {
     run: &'a Bytes,
     carve: &'a mut Carve,
-    /// Held until the message is whole.
+    /// The lists of this message so far, and what of it counts against the budget until it is whole.
+    list_bytes: usize,
     charges: Vec<Charge>,
 }
 
@@ -65,9 +59,15 @@ impl Payloads for RunPayloads<'_> {
     }
 
     fn charge(&mut self, bytes: usize) -> bool {
-        match charge_list(self.carve, bytes) {
+        self.list_bytes += bytes;
+        if self.list_bytes < LIST_BYTES_UNCHARGED {
+            return true;
+        }
+        // Those that were small enough count as well now that they are not.
+        let uncharged = if self.charges.is_empty() { self.list_bytes } else { bytes };
+        match charge_list(self.carve, uncharged) {
             Ok(charge) => {
-                self.charges.extend(charge);
+                self.charges.push(charge);
                 true
             }
             Err(()) => false,
@@ -85,18 +85,8 @@ pub(crate) fn decode_whole<M: RaftMessage>(
     carve: &mut Carve,
     lists: &VecPool<M::Entry>,
 ) -> Result<Option<M>, DecodeError> {
-    let reader = Reader::over(
-        run,
-        Span {
-            start: prefix,
-            end: run.len(),
-        },
-    );
-    let mut payloads = RunPayloads {
-        run,
-        carve,
-        charges: Vec::new(),
-    };
+    let reader = Reader::over(run, Span { start: prefix, end: run.len() });
+    let mut payloads = RunPayloads { run, carve, list_bytes: 0, charges: Vec::new() };
     match decode_message(reader, &mut payloads, lists) {
         Ok(message) => Ok(Some(message)),
         Err(Cut::Error(error)) => Err(error.shifted(base)),

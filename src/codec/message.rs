@@ -80,7 +80,7 @@ impl<M: RaftMessage> Decoder<M> {
     #[must_use]
     pub fn new(config: Config) -> Self {
         Self {
-            config,
+            config: config.with_sane_limits(),
             lists: VecPool::new(),
             offset: 0,
             held: None,
@@ -132,8 +132,7 @@ impl<M: RaftMessage> Decoder<M> {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        self.step(input, carve)
-            .inspect_err(|error| self.failed = Some(*error))
+        self.step(input, carve).inspect_err(|error| self.failed = Some(*error))
     }
 
     fn step(
@@ -155,7 +154,6 @@ impl<M: RaftMessage> Decoder<M> {
                     return Ok(None);
                 }
                 let run = input.split_to(self.needed).freeze();
-                carve.parsed_bytes += run.len();
                 self.offset += run.len() as u64;
                 run
             }
@@ -166,6 +164,7 @@ impl<M: RaftMessage> Decoder<M> {
             self.held = Some(run);
             return Ok(None);
         };
+        carve.parsed(run.len());
         self.needed = LENGTH_BYTES;
         Ok(Some(Frame {
             kind: FrameKind::Message,
@@ -199,11 +198,7 @@ impl<M: RaftMessage> Decoder<M> {
             }
             read => {
                 let offset = self.offset + read as u64;
-                let field = if read < LENGTH_BYTES {
-                    "message.length"
-                } else {
-                    "message"
-                };
+                let field = if read < LENGTH_BYTES { "message.length" } else { "message" };
                 return Err(DecodeError::new(DecodeErrorKind::Truncated, field, offset));
             }
         }

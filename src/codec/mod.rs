@@ -127,10 +127,7 @@ impl Deviations {
 
     /// Returns their names.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        Self::NAMES
-            .iter()
-            .filter(move |(one, _)| self.contains(*one))
-            .map(|(_, name)| *name)
+        Self::NAMES.iter().filter(move |(one, _)| self.contains(*one)).map(|(_, name)| *name)
     }
 
     pub(crate) const fn add(&mut self, other: Self) {

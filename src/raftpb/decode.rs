@@ -84,11 +84,7 @@ pub(crate) fn read_entry(mut reader: Reader<'_>) -> Result<RawEntry> {
     if reader.take(0x22) {
         entry.data = Some(reader.expect_bytes(super::read::BYTES, "Entry.Data")?);
     }
-    if reader.is_empty() {
-        Ok(entry)
-    } else {
-        read_any_entry(general)
-    }
+    if reader.is_empty() { Ok(entry) } else { read_any_entry(general) }
 }
 
 #[cold]
@@ -112,10 +108,7 @@ fn read_any_entry(mut reader: Reader<'_>) -> Result<RawEntry> {
 
 /// An enum's number. Negative ones are sign-extended to ten bytes; what is above 32 bits is lost,
 /// as in every protobuf library.
-#[allow(
-    clippy::cast_possible_truncation,
-    reason = "the truncation is protobuf's rule"
-)]
+#[allow(clippy::cast_possible_truncation, reason = "the truncation is protobuf's rule")]
 const fn enum_number(varint: u64) -> i32 {
     varint as i32
 }
@@ -190,12 +183,9 @@ fn decode_nested<M: RaftMessage>(
                 let inner = reader.enter(span, "Message.responses")?;
                 let Some(left) = nested.checked_sub(1) else {
                     let limit = RESPONSES_MAX as u64;
-                    let kind = DecodeErrorKind::Limit {
-                        announced: limit + 1,
-                        limit,
-                    };
+                    let kind = DecodeErrorKind::Limit { announced: limit + 1, limit };
                     return Err(
-                        DecodeError::new(kind, "Message.responses", span.start as u64).into(),
+                        DecodeError::new(kind, "Message.responses", span.start as u64).into()
                     );
                 };
                 *nested = left;
@@ -209,14 +199,7 @@ fn decode_nested<M: RaftMessage>(
     {
         snapshot = None;
     }
-    Ok(M::from_parts(Parts {
-        head,
-        entries,
-        home: lists,
-        context,
-        snapshot,
-        responses,
-    }))
+    Ok(M::from_parts(Parts { head, entries, home: lists, context, snapshot, responses }))
 }
 
 /// A message that is decoded field by field into itself, so that a second occurrence merges.
@@ -263,11 +246,7 @@ impl Merge for Snapshot {
             1 => self.data = Some(payloads.payload(reader.expect_bytes(wire, "Snapshot.data")?)),
             2 => {
                 let span = reader.expect_bytes(wire, "Snapshot.metadata")?;
-                merge(
-                    &mut self.metadata,
-                    reader.enter(span, "Snapshot.metadata")?,
-                    payloads,
-                )?;
+                merge(&mut self.metadata, reader.enter(span, "Snapshot.metadata")?, payloads)?;
             }
             _ => return Ok(false),
         }
@@ -312,18 +291,8 @@ impl Merge for ConfState {
         match number {
             1 => read_ids(&mut self.voters, wire, reader, "ConfState.voters")?,
             2 => read_ids(&mut self.learners, wire, reader, "ConfState.learners")?,
-            3 => read_ids(
-                &mut self.voters_outgoing,
-                wire,
-                reader,
-                "ConfState.voters_outgoing",
-            )?,
-            4 => read_ids(
-                &mut self.learners_next,
-                wire,
-                reader,
-                "ConfState.learners_next",
-            )?,
+            3 => read_ids(&mut self.voters_outgoing, wire, reader, "ConfState.voters_outgoing")?,
+            4 => read_ids(&mut self.learners_next, wire, reader, "ConfState.learners_next")?,
             5 => self.auto_leave = reader.expect_varint(wire, "ConfState.auto_leave")? != 0,
             _ => return Ok(false),
         }
@@ -341,10 +310,7 @@ fn read_ids(
     let mut push = |id, at: usize| {
         if ids.len() == CONF_STATE_IDS_MAX {
             let limit = CONF_STATE_IDS_MAX as u64;
-            let kind = DecodeErrorKind::Limit {
-                announced: limit + 1,
-                limit,
-            };
+            let kind = DecodeErrorKind::Limit { announced: limit + 1, limit };
             return Err(DecodeError::new(kind, field, at as u64));
         }
         ids.push(id);
@@ -451,11 +417,7 @@ impl Merge for ConfChangeV2 {
             2 => {
                 let span = reader.expect_bytes(wire, "ConfChangeV2.changes")?;
                 let mut change = ConfChangeSingle::default();
-                merge(
-                    &mut change,
-                    reader.enter(span, "ConfChangeV2.changes")?,
-                    payloads,
-                )?;
+                merge(&mut change, reader.enter(span, "ConfChangeV2.changes")?, payloads)?;
                 self.changes.push(change);
             }
             3 => {

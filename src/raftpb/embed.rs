@@ -8,10 +8,7 @@ use std::borrow::Cow;
 
 /// The fields of a message that are one number each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(
-    clippy::exhaustive_structs,
-    reason = "its fields are fixed by the wire format"
-)]
+#[allow(clippy::exhaustive_structs, reason = "its fields are fixed by the wire format")]
 pub struct Head {
     /// Field 1.
     pub message_type: MessageType,
@@ -45,10 +42,7 @@ impl Head {
 
 /// An entry as the encoder reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(
-    clippy::exhaustive_structs,
-    reason = "its fields are fixed by the wire format"
-)]
+#[allow(clippy::exhaustive_structs, reason = "its fields are fixed by the wire format")]
 pub struct EntryRef<'a> {
     /// Field 1.
     pub entry_type: EntryType,
@@ -62,10 +56,7 @@ pub struct EntryRef<'a> {
 
 /// Everything a decoded message is made of.
 #[derive(Debug)]
-#[allow(
-    clippy::exhaustive_structs,
-    reason = "its fields are fixed by the wire format"
-)]
+#[allow(clippy::exhaustive_structs, reason = "its fields are fixed by the wire format")]
 pub struct Parts<'a, M: RaftMessage> {
     /// The scalar fields.
     pub head: Head,
@@ -166,12 +157,7 @@ impl RaftMessage for Message {
 
     #[inline]
     fn make_entry(entry_type: EntryType, term: u64, index: u64, data: Option<Bytes>) -> Entry {
-        Entry {
-            entry_type,
-            term,
-            index,
-            data,
-        }
+        Entry { entry_type, term, index, data }
     }
 
     #[inline]

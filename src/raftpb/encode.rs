@@ -38,10 +38,7 @@ struct Small {
 
 impl Small {
     const fn new() -> Self {
-        Self {
-            bytes: [0; 2 * VARINT_BYTES_MAX],
-            len: 0,
-        }
+        Self { bytes: [0; 2 * VARINT_BYTES_MAX], len: 0 }
     }
 
     fn varint(mut self, value: u64) -> Self {
@@ -59,17 +56,11 @@ const fn key(number: u32, wire: u8) -> u64 {
 }
 
 fn put_number(out: &mut impl Sink, number: u32, value: u64) {
-    Small::new()
-        .varint(key(number, super::read::VARINT))
-        .varint(value)
-        .put(out);
+    Small::new().varint(key(number, super::read::VARINT)).varint(value).put(out);
 }
 
 fn put_length(out: &mut impl Sink, number: u32, len: usize) {
-    Small::new()
-        .varint(key(number, super::read::BYTES))
-        .varint(len as u64)
-        .put(out);
+    Small::new().varint(key(number, super::read::BYTES)).varint(len as u64).put(out);
 }
 
 fn put_bytes(out: &mut impl Sink, number: u32, bytes: Option<&Bytes>) {
@@ -231,11 +222,7 @@ impl Presence<'_> {
     }
 
     fn number_len(&self, (number, value): (u32, u64)) -> usize {
-        if self.emits(number, value) {
-            number_len(value)
-        } else {
-            0
-        }
+        if self.emits(number, value) { number_len(value) } else { 0 }
     }
 
     fn put_number(&self, out: &mut impl Sink, (number, value): (u32, u64)) {
@@ -251,11 +238,7 @@ fn presence<'a, M: RaftMessage>(message: &M, head: &'a Head, dialect: Dialect) -
         && message.context().is_none()
         && message.snapshot().is_none()
         && message.responses().is_empty();
-    Presence {
-        dialect,
-        head,
-        blank,
-    }
+    Presence { dialect, head, blank }
 }
 
 /// The size of an encoded message.
@@ -278,16 +261,10 @@ fn nested_len<M: RaftMessage>(
     let head = message.head();
     let presence = presence(message, &head, dialect);
     let form = EntryForm::of(dialect, head.message_type);
-    let numbers: usize = presence
-        .before_entries()
-        .map(|field| presence.number_len(field))
-        .iter()
-        .sum();
-    let entries: usize = message
-        .entries()
-        .iter()
-        .map(|entry| length_len(form.len(&M::entry(entry))))
-        .sum();
+    let numbers: usize =
+        presence.before_entries().map(|field| presence.number_len(field)).iter().sum();
+    let entries: usize =
+        message.entries().iter().map(|entry| length_len(form.len(&M::entry(entry)))).sum();
     let snapshot = match message.snapshot() {
         Some(snapshot) => length_len(snapshot.body_len(dialect)),
         None if dialect == Dialect::V3_4 => length_len(Snapshot::default().body_len(dialect)),
@@ -338,11 +315,7 @@ pub(crate) fn encode_message<M: RaftMessage>(message: &M, dialect: Dialect, out:
     if dialect != Dialect::V3_4 {
         for response in message.responses() {
             // Nested messages stay off the wire between members, so their length may cost a pass.
-            put_length(
-                out,
-                14,
-                nested_len(response, dialect, NESTING_MAX).unwrap_or_default(),
-            );
+            put_length(out, 14, nested_len(response, dialect, NESTING_MAX).unwrap_or_default());
             encode_message(response, dialect, out);
         }
     }
@@ -418,11 +391,7 @@ impl Body for ConfState {
         if !writes_fields(dialect, self.is_empty()) {
             return 0;
         }
-        self.lists()
-            .iter()
-            .flat_map(|(_, ids)| ids.iter())
-            .map(|id| number_len(*id))
-            .sum::<usize>()
+        self.lists().iter().flat_map(|(_, ids)| ids.iter()).map(|id| number_len(*id)).sum::<usize>()
             + number_len(u64::from(self.auto_leave))
     }
 
@@ -510,11 +479,7 @@ impl Body for ConfChangeV2 {
             return 0;
         }
         number_len(enum_varint(self.transition.0))
-            + self
-                .changes
-                .iter()
-                .map(|change| length_len(change.body_len(dialect)))
-                .sum::<usize>()
+            + self.changes.iter().map(|change| length_len(change.body_len(dialect))).sum::<usize>()
             + bytes_len(self.context.as_ref())
     }
 

@@ -27,6 +27,7 @@ mod dialect;
 mod embed;
 mod encode;
 mod enums;
+mod expected;
 #[cfg(feature = "prost")]
 pub mod plain;
 #[cfg(feature = "raft-rs")]
@@ -43,6 +44,7 @@ pub use dialect::Dialect;
 pub use embed::{EntryRef, Head, Parts, RaftMessage};
 pub(crate) use encode::{ENTRY_PREFIX_BYTES_MAX, EntryForm, Sink, encode_message, message_len};
 pub use enums::{ConfChangeTransition, ConfChangeType, EntryType, MessageType};
+pub(crate) use expected::Expected;
 pub(crate) use read::{Reader, Span};
 pub use types::{
     ConfChange, ConfChangeSingle, ConfChangeV2, ConfState, Entries, Entry, HardState, Message,

@@ -123,11 +123,7 @@ impl RaftMessage for eraftpb::Message {
 
 impl From<Snapshot> for eraftpb::Snapshot {
     fn from(snapshot: Snapshot) -> Self {
-        let SnapshotMetadata {
-            conf_state,
-            index,
-            term,
-        } = snapshot.metadata;
+        let SnapshotMetadata { conf_state, index, term } = snapshot.metadata;
         let conf_state = eraftpb::ConfState {
             voters: conf_state.voters,
             learners: conf_state.learners,

@@ -45,38 +45,22 @@ type Result<T> = std::result::Result<T, DecodeError>;
 impl<'a> Reader<'a> {
     /// Reads all of `bytes`.
     pub(crate) const fn new(bytes: &'a [u8]) -> Self {
-        Self {
-            bytes,
-            at: 0,
-            end: bytes.len(),
-            levels: NESTING_MAX,
-        }
+        Self { bytes, at: 0, end: bytes.len(), levels: NESTING_MAX }
     }
 
     /// Reads the part of `bytes` that `span` names, on the same level.
+    #[inline]
     pub(crate) fn over(bytes: &'a [u8], span: Span) -> Self {
         let end = span.end.min(bytes.len());
-        Self {
-            bytes,
-            at: span.start.min(end),
-            end,
-            levels: NESTING_MAX,
-        }
+        Self { bytes, at: span.start.min(end), end, levels: NESTING_MAX }
     }
 
     /// Reads the message that lies in `span`, one level deeper.
-    pub(crate) fn enter(&self, span: Span, field: &'static str) -> Result<Reader<'a>> {
+    pub(crate) fn enter(&self, span: Span, field: &'static str) -> Result<Self> {
         let Some(levels) = self.levels.checked_sub(1) else {
-            return Err(DecodeError::new(
-                DecodeErrorKind::Nesting,
-                field,
-                span.start as u64,
-            ));
+            return Err(DecodeError::new(DecodeErrorKind::Nesting, field, span.start as u64));
         };
-        Ok(Reader {
-            levels,
-            ..Self::over(self.bytes, span)
-        })
+        Ok(Self { levels, ..Self::over(self.bytes, span) })
     }
 
     #[inline]
@@ -100,11 +84,8 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads the list that lies in `span`, on the same level.
-    pub(crate) fn within(&self, span: Span) -> Reader<'a> {
-        Reader {
-            levels: self.levels,
-            ..Self::over(self.bytes, span)
-        }
+    pub(crate) fn within(&self, span: Span) -> Self {
+        Self { levels: self.levels, ..Self::over(self.bytes, span) }
     }
 
     /// Passes over `key` if it is the next byte.
@@ -171,11 +152,8 @@ impl<'a> Reader<'a> {
                 return Ok(value);
             }
         }
-        let kind = if self.rest().len() < 10 {
-            DecodeErrorKind::Overrun
-        } else {
-            DecodeErrorKind::Varint
-        };
+        let kind =
+            if self.rest().len() < 10 { DecodeErrorKind::Overrun } else { DecodeErrorKind::Varint };
         self.error(kind, field)
     }
 
@@ -212,16 +190,17 @@ impl<'a> Reader<'a> {
         let length_at = self.at;
         let length = self.varint(field)?;
         let start = self.at;
-        // Compared before it is cast: a length of 2^64-1 must not wrap.
-        if length > (self.end - start) as u64 {
-            self.at = length_at;
-            return self.error(DecodeErrorKind::Overrun, field);
+        // Compared before it is added: a length of 2^64-1 must not wrap.
+        match usize::try_from(length) {
+            Ok(len) if len <= self.end - start => {
+                self.at = start + len;
+                Ok(Span { start, end: self.at })
+            }
+            _ => {
+                self.at = length_at;
+                self.error(DecodeErrorKind::Overrun, field)
+            }
         }
-        self.at = start + length as usize;
-        Ok(Span {
-            start,
-            end: self.at,
-        })
     }
 
     /// Passes over the value of a field nobody knows, groups included.
@@ -286,15 +265,9 @@ mod tests {
     #[test]
     fn rejects_a_65th_bit_and_an_eleventh_byte() {
         let mut bytes = [0xff; 11];
-        assert_eq!(
-            kind(Reader::new(&bytes).varint("f")),
-            DecodeErrorKind::Varint
-        );
+        assert_eq!(kind(Reader::new(&bytes).varint("f")), DecodeErrorKind::Varint);
         bytes[9] = 2;
-        assert_eq!(
-            kind(Reader::new(&bytes).varint("f")),
-            DecodeErrorKind::Varint
-        );
+        assert_eq!(kind(Reader::new(&bytes).varint("f")), DecodeErrorKind::Varint);
         bytes[9] = 1;
         assert_eq!(Reader::new(&bytes).varint("f").unwrap(), u64::MAX);
     }
@@ -302,10 +275,7 @@ mod tests {
     #[test]
     fn rejects_a_varint_cut_short() {
         for len in 0..9 {
-            assert_eq!(
-                kind(Reader::new(&[0x80; 9][..len]).varint("f")),
-                DecodeErrorKind::Overrun
-            );
+            assert_eq!(kind(Reader::new(&[0x80; 9][..len]).varint("f")), DecodeErrorKind::Overrun);
         }
     }
 
@@ -318,22 +288,11 @@ mod tests {
 
     #[test]
     fn rejects_keys_that_cannot_be() {
-        for bytes in [
-            &[0x00][..],
-            &[0x0e],
-            &[0x0f],
-            &[0x80, 0x80, 0x80, 0x80, 0x10],
-        ] {
-            assert_eq!(
-                kind(Reader::new(bytes).key("f")),
-                DecodeErrorKind::Key,
-                "{bytes:x?}"
-            );
+        for bytes in [&[0x00][..], &[0x0e], &[0x0f], &[0x80, 0x80, 0x80, 0x80, 0x10]] {
+            assert_eq!(kind(Reader::new(bytes).key("f")), DecodeErrorKind::Key, "{bytes:x?}");
         }
         assert_eq!(
-            Reader::new(&[0xf8, 0xff, 0xff, 0xff, 0x0f])
-                .key("f")
-                .unwrap(),
+            Reader::new(&[0xf8, 0xff, 0xff, 0xff, 0x0f]).key("f").unwrap(),
             (536_870_911, 0)
         );
     }
@@ -341,9 +300,7 @@ mod tests {
     #[test]
     fn skips_groups_within_groups() {
         // Group 1 { varint 2, group 3 { fixed32 1 }, bytes 4 } and nothing after it.
-        let bytes = [
-            0x10, 0x05, 0x1b, 0x0d, 1, 2, 3, 4, 0x1c, 0x22, 0x01, 0xff, 0x0c,
-        ];
+        let bytes = [0x10, 0x05, 0x1b, 0x0d, 1, 2, 3, 4, 0x1c, 0x22, 0x01, 0xff, 0x0c];
         let mut reader = Reader::new(&bytes);
         reader.skip(1, GROUP, "f").unwrap();
         assert!(reader.is_empty());
@@ -352,22 +309,10 @@ mod tests {
 
     #[test]
     fn rejects_groups_that_do_not_balance() {
-        assert_eq!(
-            kind(Reader::new(&[0x08, 1]).skip(1, GROUP, "f")),
-            DecodeErrorKind::Group
-        );
-        assert_eq!(
-            kind(Reader::new(&[0x14]).skip(1, GROUP, "f")),
-            DecodeErrorKind::Group
-        );
-        assert_eq!(
-            kind(Reader::new(&[]).skip(1, GROUP_END, "f")),
-            DecodeErrorKind::Group
-        );
+        assert_eq!(kind(Reader::new(&[0x08, 1]).skip(1, GROUP, "f")), DecodeErrorKind::Group);
+        assert_eq!(kind(Reader::new(&[0x14]).skip(1, GROUP, "f")), DecodeErrorKind::Group);
+        assert_eq!(kind(Reader::new(&[]).skip(1, GROUP_END, "f")), DecodeErrorKind::Group);
         let nested = [0x0b; 200];
-        assert_eq!(
-            kind(Reader::new(&nested).skip(1, GROUP, "f")),
-            DecodeErrorKind::Nesting
-        );
+        assert_eq!(kind(Reader::new(&nested).skip(1, GROUP, "f")), DecodeErrorKind::Nesting);
     }
 }

@@ -14,10 +14,7 @@ use std::ops::{Deref, DerefMut};
 
 /// One entry of the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-#[allow(
-    clippy::exhaustive_structs,
-    reason = "its fields are fixed by the wire format"
-)]
+#[allow(clippy::exhaustive_structs, reason = "its fields are fixed by the wire format")]
 pub struct Entry {
     /// Field 1.
     pub entry_type: EntryType,
@@ -31,10 +28,7 @@ pub struct Entry {
 
 /// A message between two members.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[allow(
-    clippy::exhaustive_structs,
-    reason = "its fields are fixed by the wire format"
-)]
+#[allow(clippy::exhaustive_structs, reason = "its fields are fixed by the wire format")]
 pub struct Message {
     /// Field 1.
     pub message_type: MessageType,
@@ -79,10 +73,7 @@ pub struct Entries {
 
 impl Entries {
     pub(crate) fn pooled(list: Vec<Entry>, home: VecPool<Entry>) -> Self {
-        Self {
-            list,
-            home: Some(home),
-        }
+        Self { list, home: Some(home) }
     }
 
     /// Takes the list out; it will not go back to a decoder.
@@ -167,10 +158,7 @@ impl fmt::Debug for Entries {
 
 /// A snapshot of the state machine, or the announcement of one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[allow(
-    clippy::exhaustive_structs,
-    reason = "its fields are fixed by the wire format"
-)]
+#[allow(clippy::exhaustive_structs, reason = "its fields are fixed by the wire format")]
 pub struct Snapshot {
     /// Field 1.
     pub data: Option<Bytes>,
@@ -191,10 +179,7 @@ impl Snapshot {
 
 /// What a snapshot stands for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[allow(
-    clippy::exhaustive_structs,
-    reason = "its fields are fixed by the wire format"
-)]
+#[allow(clippy::exhaustive_structs, reason = "its fields are fixed by the wire format")]
 pub struct SnapshotMetadata {
     /// Field 1.
     pub conf_state: ConfState,
@@ -206,10 +191,7 @@ pub struct SnapshotMetadata {
 
 /// Who is a member, in which role.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[allow(
-    clippy::exhaustive_structs,
-    reason = "its fields are fixed by the wire format"
-)]
+#[allow(clippy::exhaustive_structs, reason = "its fields are fixed by the wire format")]
 pub struct ConfState {
     /// Field 1.
     pub voters: Vec<u64>,
@@ -237,10 +219,7 @@ impl ConfState {
 
 /// What a member must not forget beside its log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(
-    clippy::exhaustive_structs,
-    reason = "its fields are fixed by the wire format"
-)]
+#[allow(clippy::exhaustive_structs, reason = "its fields are fixed by the wire format")]
 pub struct HardState {
     /// Field 1.
     pub term: u64,
@@ -252,10 +231,7 @@ pub struct HardState {
 
 /// A change of one member: the data of an `EntryConfChange`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[allow(
-    clippy::exhaustive_structs,
-    reason = "its fields are fixed by the wire format"
-)]
+#[allow(clippy::exhaustive_structs, reason = "its fields are fixed by the wire format")]
 pub struct ConfChange {
     /// Field 1.
     pub id: u64,
@@ -269,10 +245,7 @@ pub struct ConfChange {
 
 /// One change of a [`ConfChangeV2`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(
-    clippy::exhaustive_structs,
-    reason = "its fields are fixed by the wire format"
-)]
+#[allow(clippy::exhaustive_structs, reason = "its fields are fixed by the wire format")]
 pub struct ConfChangeSingle {
     /// Field 1.
     pub change_type: ConfChangeType,
@@ -282,10 +255,7 @@ pub struct ConfChangeSingle {
 
 /// A change of several members: the data of an `EntryConfChangeV2`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[allow(
-    clippy::exhaustive_structs,
-    reason = "its fields are fixed by the wire format"
-)]
+#[allow(clippy::exhaustive_structs, reason = "its fields are fixed by the wire format")]
 pub struct ConfChangeV2 {
     /// Field 1.
     pub transition: ConfChangeTransition,

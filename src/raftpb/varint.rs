@@ -13,6 +13,7 @@ pub(crate) const fn varint_len(value: u64) -> usize {
 
 /// Writes `value` to the front of `out` and returns how many bytes it took.
 #[inline]
+#[allow(clippy::cast_possible_truncation, reason = "seven bits at a time is how varints are cut")]
 pub(crate) fn put_varint(out: &mut [u8], mut value: u64) -> usize {
     let mut at = 0;
     while value >= 0x80 {

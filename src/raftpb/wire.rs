@@ -67,12 +67,7 @@ impl Wire for Entry {
     fn decode(bytes: &Bytes) -> Result<Self, DecodeError> {
         let raw = read_entry(Reader::new(bytes))?;
         let data = raw.data.map(|span| bytes.slice(span.start..span.end));
-        Ok(Self {
-            entry_type: raw.entry_type,
-            term: raw.term,
-            index: raw.index,
-            data,
-        })
+        Ok(Self { entry_type: raw.entry_type, term: raw.term, index: raw.index, data })
     }
 }
 
@@ -94,12 +89,4 @@ macro_rules! wire {
     )* };
 }
 
-wire!(
-    Snapshot,
-    SnapshotMetadata,
-    ConfState,
-    HardState,
-    ConfChange,
-    ConfChangeSingle,
-    ConfChangeV2
-);
+wire!(Snapshot, SnapshotMetadata, ConfState, HardState, ConfChange, ConfChangeSingle, ConfChangeV2);

@@ -29,10 +29,7 @@ pub(crate) struct GoldenFrame {
 
 impl Session {
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        self.frames
-            .iter()
-            .flat_map(|frame| frame.bytes.iter().copied())
-            .collect()
+        self.frames.iter().flat_map(|frame| frame.bytes.iter().copied()).collect()
     }
 
     /// Streams no etcd writes, which strict mode refuses.
@@ -48,39 +45,19 @@ impl GoldenFrame {
 }
 
 pub(crate) const FILES: [(&str, Dialect); 3] = [
-    (
-        include_str!("../../testdata/vectors/golden-vectors.json"),
-        Dialect::V3_4,
-    ),
-    (
-        include_str!("../../testdata/vectors/golden-vectors-3.6.json"),
-        Dialect::V3_6,
-    ),
-    (
-        include_str!("../../testdata/vectors/golden-vectors-3.7.json"),
-        Dialect::V3_7,
-    ),
+    (include_str!("../../testdata/vectors/golden-vectors.json"), Dialect::V3_4),
+    (include_str!("../../testdata/vectors/golden-vectors-3.6.json"), Dialect::V3_6),
+    (include_str!("../../testdata/vectors/golden-vectors-3.7.json"), Dialect::V3_7),
 ];
 
 pub(crate) fn sessions() -> Vec<Session> {
     let mut sessions = Vec::new();
     for (text, dialect) in FILES {
         let file: Value = serde_json::from_str(text).unwrap();
-        sessions.extend(
-            file.as_array()
-                .unwrap()
-                .iter()
-                .map(|value| session(value, dialect)),
-        );
+        sessions.extend(file.as_array().unwrap().iter().map(|value| session(value, dialect)));
     }
     assert_eq!(sessions.len(), 63, "21 sessions in each dialect");
-    assert_eq!(
-        sessions
-            .iter()
-            .map(|session| session.frames.len())
-            .sum::<usize>(),
-        192
-    );
+    assert_eq!(sessions.iter().map(|session| session.frames.len()).sum::<usize>(), 192);
     sessions
 }
 
@@ -91,12 +68,7 @@ fn session(value: &Value, dialect: Dialect) -> Session {
         msgappv2: value["stream"] == "msgappv2",
         local: value["local"].as_u64().unwrap(),
         remote: value["remote"].as_u64().unwrap(),
-        frames: value["frames"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(frame)
-            .collect(),
+        frames: value["frames"].as_array().unwrap().iter().map(frame).collect(),
     }
 }
 
@@ -119,10 +91,7 @@ fn numbers(value: &Value) -> Vec<u64> {
 
 pub(crate) fn hex(text: &str) -> Vec<u8> {
     let digit = |byte: u8| (byte as char).to_digit(16).unwrap() as u8;
-    text.as_bytes()
-        .chunks_exact(2)
-        .map(|pair| digit(pair[0]) << 4 | digit(pair[1]))
-        .collect()
+    text.as_bytes().chunks_exact(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
 }
 
 fn payload(value: &Value) -> Option<Bytes> {
@@ -148,9 +117,7 @@ fn message(value: &Value) -> Message {
             })
             .collect(),
         commit: number(&value["commit"]),
-        snapshot: snapshot
-            .filter(|snapshot| !snapshot.is_empty())
-            .map(Box::new),
+        snapshot: snapshot.filter(|snapshot| !snapshot.is_empty()).map(Box::new),
         reject: value["reject"].as_bool().unwrap(),
         reject_hint: number(&value["rejectHint"]),
         context: payload(&value["context"]),

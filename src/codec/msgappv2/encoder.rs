@@ -21,10 +21,7 @@ impl Encoder {
     /// Makes the encoder of a new connection.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        Self {
-            config,
-            state: State::default(),
-        }
+        Self { config, state: State::default() }
     }
 
     /// Returns the state of the stream.
@@ -96,9 +93,7 @@ impl Encoder {
                 // The first follower's own state goes on only once its queue has the frame.
                 let mut encoder = self.clone();
                 let config = self.config.clone();
-                sharing.encode(&config, |memory| {
-                    encoder.app_entries(message, &head, memory)
-                })?
+                sharing.encode(&config, |memory| encoder.app_entries(message, &head, memory))?
             }
         };
         match frame.queue().contiguous() {
@@ -138,13 +133,8 @@ impl Encoder {
             queue.rollback(mark);
             return Err(error);
         }
-        let index = entries
-            .last()
-            .map_or(head.index, |entry| M::entry(entry).index);
-        self.state = State {
-            term: head.term,
-            index,
-        };
+        let index = entries.last().map_or(head.index, |entry| M::entry(entry).index);
+        self.state = State { term: head.term, index };
         Ok(())
     }
 
@@ -249,10 +239,7 @@ fn check_index(entry: &EntryRef<'_>, expected: u64, position: usize) -> Result<(
     if entry.index == expected {
         return Ok(());
     }
-    let kind = EncodeErrorKind::EntryIndex {
-        expected,
-        found: entry.index,
-    };
+    let kind = EncodeErrorKind::EntryIndex { expected, found: entry.index };
     Err(EncodeError::in_entry(kind, position))
 }
 
@@ -273,15 +260,11 @@ fn same_frame<M: RaftMessage>(one: &M, other: &M) -> bool {
         && head.index == other_head.index
         && head.commit == other_head.commit
         && one.entries().len() == other.entries().len()
-        && one
-            .entries()
-            .iter()
-            .zip(other.entries())
-            .all(|(one, other)| {
-                let (one, other) = (M::entry(one), M::entry(other));
-                one.index == other.index
-                    && one.term == other.term
-                    && one.entry_type == other.entry_type
-                    && same_data(&one, &other)
-            })
+        && one.entries().iter().zip(other.entries()).all(|(one, other)| {
+            let (one, other) = (M::entry(one), M::entry(other));
+            one.index == other.index
+                && one.term == other.term
+                && one.entry_type == other.entry_type
+                && same_data(&one, &other)
+        })
 }

@@ -44,10 +44,7 @@ pub use encoder::Encoder;
 
 /// What both ends of a stream know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[allow(
-    clippy::exhaustive_structs,
-    reason = "its fields are fixed by the wire format"
-)]
+#[allow(clippy::exhaustive_structs, reason = "its fields are fixed by the wire format")]
 pub struct State {
     /// The term of the last whole message.
     pub term: u64,

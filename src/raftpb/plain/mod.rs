@@ -70,7 +70,9 @@ impl From<Message> for raftpb::Message {
         let (log_term, index, commit) = (message.log_term(), message.index(), message.commit());
         let (reject, reject_hint) = (message.reject(), message.reject_hint());
         let vote = message.vote();
-        let snapshot = message.snapshot.map(|snapshot| Box::new(snapshot.into()));
+        let snapshot: Option<raftpb::Snapshot> = message.snapshot.map(Into::into);
+        let snapshot =
+            snapshot.filter(|it| message_type == OpenMessageType::SNAP || !it.is_empty());
         Self {
             message_type,
             to,
@@ -80,9 +82,7 @@ impl From<Message> for raftpb::Message {
             index,
             entries: message.entries.into_iter().map(Into::into).collect(),
             commit,
-            snapshot: snapshot.filter(|snapshot: &Box<raftpb::Snapshot>| {
-                message_type == OpenMessageType::SNAP || !snapshot.is_empty()
-            }),
+            snapshot: snapshot.map(Box::new),
             reject,
             reject_hint,
             context: message.context,
@@ -94,11 +94,7 @@ impl From<Message> for raftpb::Message {
 
 impl From<HardState> for raftpb::HardState {
     fn from(state: HardState) -> Self {
-        Self {
-            term: state.term(),
-            vote: state.vote(),
-            commit: state.commit(),
-        }
+        Self { term: state.term(), vote: state.vote(), commit: state.commit() }
     }
 }
 
@@ -115,10 +111,7 @@ impl From<ConfChange> for raftpb::ConfChange {
 
 impl From<ConfChangeSingle> for raftpb::ConfChangeSingle {
     fn from(change: ConfChangeSingle) -> Self {
-        Self {
-            change_type: raftpb::ConfChangeType(change.r#type()),
-            node_id: change.node_id(),
-        }
+        Self { change_type: raftpb::ConfChangeType(change.r#type()), node_id: change.node_id() }
     }
 }
 
