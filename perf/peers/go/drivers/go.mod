@@ -1,0 +1,3 @@
+module raftwire/perf/peers/drivers
+
+go 1.26.0
