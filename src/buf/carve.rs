@@ -13,7 +13,7 @@
 
 use super::{Block, Pool};
 use crate::raftpb::Span;
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 /// The largest payload that is ever copied out, in bytes: what one pins is at most 256 times what it
 /// is, in blocks of 256 KiB, and copying this many costs less than two reference counts' cache
@@ -34,6 +34,8 @@ pub(crate) struct Carve {
     /// payload.
     pub(crate) parsed_bytes: usize,
     pub(crate) shared_bytes: usize,
+    /// How long the last entry or message was, with its length: the next is likely as long.
+    pub(crate) last_item_bytes: usize,
     /// Since the stream began.
     pub(crate) copied_bytes: u64,
     /// The list the decoder could not make within the budget.
@@ -48,6 +50,7 @@ impl Carve {
             copies_live: 0,
             parsed_bytes: 0,
             shared_bytes: 0,
+            last_item_bytes: 0,
             copied_bytes: 0,
             wants_list_bytes: 0,
         }
@@ -71,6 +74,20 @@ impl Carve {
         }
         self.shared_bytes = shared_bytes;
         run.slice(span.start..span.end)
+    }
+
+    /// [`payload`](Self::payload), for the last one of `run`: it takes over the run's own reference,
+    /// and so saves two atomic operations a frame.
+    #[inline]
+    pub(crate) fn last_payload(&mut self, mut run: Bytes, span: Span) -> Bytes {
+        let shared_bytes = self.shared_bytes + span.len();
+        if span.len() == 0 || shared_bytes * COPY_OUT_FRACTION < self.parsed_bytes + span.end {
+            return self.payload(&run, span);
+        }
+        self.shared_bytes = shared_bytes;
+        run.truncate(span.end);
+        run.advance(span.start);
+        run
     }
 
     /// Whether no payload of a run of `count` bytes would be copied out.

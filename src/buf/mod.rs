@@ -17,17 +17,17 @@
 //! There is no `unsafe` here: blocks are `BytesMut`, whose reference count says when they are free.
 
 mod carve;
+mod lists;
 mod pool;
 mod receive;
 mod shared;
-mod vec_pool;
 mod write_queue;
 
 pub(crate) use carve::Carve;
 pub use carve::{COPY_OUT_BYTES_MAX, COPY_OUT_FRACTION};
+pub use lists::{LIST_BYTES_MAX, LISTS_MAX, Lists};
 pub(crate) use pool::{Block, Charge};
 pub use pool::{Pool, PoolConfig, PoolStats};
 pub use receive::{ReceiveBuffer, ReceiveStats, Space};
 pub use shared::{FrameCache, Sharing};
-pub use vec_pool::{LIST_BYTES_MAX, LISTS_MAX, VecPool};
 pub use write_queue::{SHARE_BYTES_MIN, WriteQueue};

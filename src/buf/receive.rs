@@ -66,6 +66,13 @@ impl<'a> Space<'a> {
     }
 }
 
+/// An item is large if fewer than this many fill a block. Smaller ones may be cut by its end: to move
+/// half of one costs less than to leave the room of half of one.
+const LARGE_ITEMS_PER_BLOCK: usize = 16;
+
+/// What may stand between two items: the end of one frame and the prefix of another.
+const BETWEEN_ITEMS: usize = 64;
+
 impl ReceiveBuffer {
     /// Makes one without a block; it takes its first when asked for space.
     #[must_use]
@@ -93,8 +100,24 @@ impl ReceiveBuffer {
             return self.wait(now);
         }
         self.waiting = None;
-        let room = self.block.bytes.capacity() - self.block.bytes.len();
+        let room = self.room(needed);
         Ok(Space::Room((&mut self.block.bytes).limit(room)))
+    }
+
+    /// How much to read. Where items are large the room ends with one of them, if the next is as long
+    /// as this one: the beginning of another would only have to be moved to the next block.
+    fn room(&self, needed: usize) -> usize {
+        let have = self.block.bytes.len();
+        let room = self.block.bytes.capacity() - have;
+        let item = needed.max(self.carve.last_item_bytes);
+        if item < self.carve.pool.config().block_bytes / LARGE_ITEMS_PER_BLOCK {
+            return room;
+        }
+        let item = item + BETWEEN_ITEMS;
+        match (have + room) / item * item {
+            whole if whole > have => whole - have,
+            _ => room,
+        }
     }
 
     /// Returns the bytes received and not parsed.

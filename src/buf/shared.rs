@@ -1,12 +1,15 @@
-//! One AppEntries frame for several followers: encoded once, queued by reference.
+//! One AppEntries frame for several followers, encoded once.
 //!
 //! An AppEntries frame carries no member's id, so followers whose streams are in the same state get
-//! the same bytes. Which streams are is the encoders' to decide
+//! the same bytes. A frame that is short and in one piece is copied to each queue, any other is
+//! queued by reference. Which streams are in the same state is the encoders' to decide
 //! ([`Encoder::encode_shared`](crate::codec::msgappv2::Encoder::encode_shared)); the memory of the
 //! frames is here.
 
-use super::WriteQueue;
+use super::{SHARE_BYTES_MIN, WriteQueue};
 use crate::codec::Config;
+use crate::error::EncodeError;
+use crate::raftpb::Sink;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -35,6 +38,8 @@ const LOOKS: usize = 4;
 #[derive(Debug, Default)]
 pub struct FrameCache {
     frames: VecDeque<Arc<WriteQueue>>,
+    /// Where a frame is encoded first.
+    scratch: WriteQueue,
 }
 
 impl FrameCache {
@@ -52,6 +57,7 @@ impl FrameCache {
     /// Lets go of all frames. Those still queued are freed when they are written.
     pub fn clear(&mut self) {
         self.frames.clear();
+        self.scratch.clear();
     }
 
     /// The memory of a frame nobody holds any more, or new memory.
@@ -81,7 +87,15 @@ impl FrameCache {
 pub struct Sharing<'a, M> {
     cache: &'a mut FrameCache,
     pub(crate) message: &'a M,
-    encoded: Option<(Frame, Config)>,
+    encoded: Option<Encoded>,
+}
+
+#[derive(Debug)]
+struct Encoded {
+    /// Of the encoder that encoded it.
+    config: Config,
+    /// `None`: it lies in the cache's scratch memory, and is short enough to be copied from there.
+    frame: Option<Frame>,
 }
 
 impl<M> Sharing<'_, M> {
@@ -91,27 +105,42 @@ impl<M> Sharing<'_, M> {
         self.encoded.is_some()
     }
 
-    /// The frame, if it was encoded by an encoder of the same configuration.
-    pub(crate) fn frame(&self, config: &Config) -> Option<&Frame> {
-        self.encoded
-            .as_ref()
-            .filter(|(_, other)| other.encodes_like(config))
-            .map(|(frame, _)| frame)
-    }
-
-    /// Encodes the frame into memory of its own.
-    pub(crate) fn encode<E>(
+    /// Encodes the frame.
+    pub(crate) fn encode(
         &mut self,
         config: &Config,
-        encode: impl FnOnce(&mut WriteQueue) -> Result<(), E>,
-    ) -> Result<Frame, E> {
-        let mut queue = self.cache.unused();
-        if let Some(queue) = Arc::get_mut(&mut queue) {
-            encode(queue)?;
+        encode: impl FnOnce(&mut WriteQueue) -> Result<(), EncodeError>,
+    ) -> Result<(), EncodeError> {
+        let scratch = &mut self.cache.scratch;
+        scratch.clear();
+        encode(scratch)?;
+        let frame = match scratch.contiguous() {
+            Some(bytes) if bytes.len() < SHARE_BYTES_MIN => None,
+            _ => {
+                let mut queue = self.cache.unused();
+                if let Some(queue) = Arc::get_mut(&mut queue) {
+                    std::mem::swap(queue, &mut self.cache.scratch);
+                }
+                self.cache.remember(queue.clone());
+                Some(Frame(queue))
+            }
+        };
+        self.encoded = Some(Encoded { config: config.clone(), frame });
+        Ok(())
+    }
+
+    /// Queues the frame. `false`: it was encoded, but as another configuration has it.
+    pub(crate) fn put(&self, config: &Config, queue: &mut WriteQueue) -> bool {
+        match &self.encoded {
+            Some(encoded) if encoded.config.encodes_like(config) => {
+                match (&encoded.frame, self.cache.scratch.contiguous()) {
+                    (Some(frame), _) => queue.put_frame(frame.clone()),
+                    (None, Some(bytes)) => queue.put(bytes),
+                    (None, None) => return false,
+                }
+                true
+            }
+            _ => false,
         }
-        self.cache.remember(queue.clone());
-        let frame = Frame(queue);
-        self.encoded = Some((frame.clone(), config.clone()));
-        Ok(frame)
     }
 }

@@ -51,6 +51,13 @@ pub struct WriteQueue {
     copied_bytes: u64,
 }
 
+/// Bytes whose value is not known yet.
+#[derive(Debug)]
+pub(crate) struct Later {
+    start: usize,
+    end: usize,
+}
+
 /// A place in a queue to go back to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark {
@@ -127,6 +134,24 @@ impl WriteQueue {
     pub(crate) fn commit(&mut self, len: usize) {
         self.used += len;
         self.remaining += len;
+    }
+
+    #[inline]
+    pub(crate) fn put_byte(&mut self, byte: u8) {
+        self.tail(1)[0] = byte;
+        self.commit(1);
+    }
+
+    /// Queues `len` bytes that [`fill`](Self::fill) gives their value later.
+    pub(crate) fn put_later(&mut self, len: usize) -> Later {
+        self.tail(len);
+        let start = self.used;
+        self.commit(len);
+        Later { start, end: start + len }
+    }
+
+    pub(crate) fn fill(&mut self, later: Later, bytes: &[u8]) {
+        self.heads[later.start..later.end].copy_from_slice(bytes);
     }
 
     /// Queues a frame by reference.

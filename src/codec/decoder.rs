@@ -1,6 +1,6 @@
 //! What the decoders of both streams share: a message behind its length.
 
-use crate::buf::{Carve, Charge, VecPool};
+use crate::buf::{Carve, Charge};
 use crate::error::{DecodeError, DecodeErrorKind};
 use crate::raftpb::{Cut, Payloads, RaftMessage, Reader, Span, decode_message};
 use bytes::Bytes;
@@ -83,11 +83,10 @@ pub(crate) fn decode_whole<M: RaftMessage>(
     prefix: usize,
     base: u64,
     carve: &mut Carve,
-    lists: &VecPool<M::Entry>,
 ) -> Result<Option<M>, DecodeError> {
     let reader = Reader::over(run, Span { start: prefix, end: run.len() });
     let mut payloads = RunPayloads { run, carve, list_bytes: 0, charges: Vec::new() };
-    match decode_message(reader, &mut payloads, lists) {
+    match decode_message(reader, &mut payloads) {
         Ok(message) => Ok(Some(message)),
         Err(Cut::Error(error)) => Err(error.shifted(base)),
         Err(Cut::Memory) => Ok(None),

@@ -12,11 +12,12 @@
 
 use super::decoder::{LENGTH_BYTES, check_length};
 use super::{Config, Deviations, Frame, FrameKind, decode_whole, peek_length};
-use crate::buf::{Carve, ReceiveBuffer, VecPool, WriteQueue};
+use crate::buf::{Carve, ReceiveBuffer, WriteQueue};
 use crate::error::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
-use crate::raftpb::{RaftMessage, Sink, encode_message, message_len};
+use crate::raftpb::{RaftMessage, encode_message};
 use bytes::{Bytes, BytesMut};
 use std::fmt;
+use std::marker::PhantomData;
 
 /// Writes the message stream of one connection.
 #[derive(Clone, Debug)]
@@ -53,20 +54,29 @@ pub(crate) fn encode_whole<M: RaftMessage>(
     config: &Config,
     queue: &mut WriteQueue,
 ) -> Result<(), EncodeError> {
-    let bytes = message_len(message, config.dialect)? as u64;
-    let limit = config.limits.message_bytes_max;
-    if bytes > limit {
-        return Err(EncodeError::new(EncodeErrorKind::Limit { bytes, limit }));
+    let mark = queue.mark();
+    // The length is known once the message is written.
+    let length = queue.put_later(LENGTH_BYTES);
+    let start = queue.len();
+    let encoded = encode_message(message, config.dialect, queue).and_then(|()| {
+        let bytes = (queue.len() - start) as u64;
+        let limit = config.limits.message_bytes_max;
+        if bytes > limit {
+            return Err(EncodeError::new(EncodeErrorKind::Limit { bytes, limit }));
+        }
+        queue.fill(length, &bytes.to_be_bytes());
+        Ok(())
+    });
+    if encoded.is_err() {
+        queue.rollback(mark);
     }
-    queue.put(&bytes.to_be_bytes());
-    encode_message(message, config.dialect, queue);
-    Ok(())
+    encoded
 }
 
 /// Reads the message stream of one connection.
 pub struct Decoder<M: RaftMessage> {
     config: Config,
-    lists: VecPool<M::Entry>,
+    messages: PhantomData<fn() -> M>,
     /// Where the unparsed bytes begin.
     offset: u64,
     /// A whole frame that waits for memory.
@@ -81,7 +91,7 @@ impl<M: RaftMessage> Decoder<M> {
     pub fn new(config: Config) -> Self {
         Self {
             config: config.with_sane_limits(),
-            lists: VecPool::new(),
+            messages: PhantomData,
             offset: 0,
             held: None,
             needed: 1,
@@ -100,13 +110,6 @@ impl<M: RaftMessage> Decoder<M> {
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.offset - self.held.as_ref().map_or(0, Bytes::len) as u64
-    }
-
-    /// Returns where lists of entries should go that are no longer needed. The project's own
-    /// [`Message`](crate::raftpb::Message) brings them back by itself.
-    #[must_use]
-    pub fn lists(&self) -> &VecPool<M::Entry> {
-        &self.lists
     }
 
     /// Decodes the next frame. `None`: more bytes are needed, or more memory;
@@ -132,7 +135,11 @@ impl<M: RaftMessage> Decoder<M> {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        self.step(input, carve).inspect_err(|error| self.failed = Some(*error))
+        let decoded = self.step(input, carve);
+        if let Err(error) = &decoded {
+            self.failed = Some(*error);
+        }
+        decoded
     }
 
     fn step(
@@ -160,11 +167,12 @@ impl<M: RaftMessage> Decoder<M> {
         };
         let len = run.len() as u64;
         let offset = self.offset - len;
-        let Some(message) = decode_whole(&run, LENGTH_BYTES, offset, carve, &self.lists)? else {
+        let Some(message) = decode_whole(&run, LENGTH_BYTES, offset, carve)? else {
             self.held = Some(run);
             return Ok(None);
         };
         carve.parsed(run.len());
+        carve.last_item_bytes = run.len();
         self.needed = LENGTH_BYTES;
         Ok(Some(Frame {
             kind: FrameKind::Message,

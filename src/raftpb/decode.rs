@@ -10,7 +10,6 @@ use super::{
     ConfChangeV2, ConfState, EntryType, HardState, Head, MessageType, Parts, RESPONSES_MAX,
     RaftMessage, Snapshot, SnapshotMetadata,
 };
-use crate::buf::VecPool;
 use crate::error::{DecodeError, DecodeErrorKind};
 use bytes::Bytes;
 
@@ -113,29 +112,31 @@ const fn enum_number(varint: u64) -> i32 {
     varint as i32
 }
 
-/// Reads one message, its lists taken from `lists`.
+/// The field that says, in every message without one up to etcd 3.5, that there is no snapshot.
+pub(crate) const NO_SNAPSHOT: [u8; 12] = [0x4a, 10, 0x12, 8, 0x0a, 2, 0x28, 0, 0x10, 0, 0x18, 0];
+
+/// Reads one message.
 ///
 /// What must hold between its entries and its head is the codec's to check: fields may come in any
 /// order.
 pub(crate) fn decode_message<M: RaftMessage>(
     reader: Reader<'_>,
     payloads: &mut impl Payloads,
-    lists: &VecPool<M::Entry>,
 ) -> std::result::Result<M, Cut> {
     let mut nested = RESPONSES_MAX;
-    decode_nested(reader, payloads, lists, &mut nested)
+    decode_nested(reader, payloads, &mut nested)
 }
 
 fn decode_nested<M: RaftMessage>(
     mut reader: Reader<'_>,
     payloads: &mut impl Payloads,
-    lists: &VecPool<M::Entry>,
     nested: &mut usize,
 ) -> std::result::Result<M, Cut> {
     let mut head = Head::default();
     let mut entries = Vec::new();
     let mut context = None;
     let mut snapshot: Option<Box<Snapshot>> = None;
+    let mut no_snapshot = false;
     let mut responses = Vec::new();
     while !reader.is_empty() {
         let (number, wire) = reader.key("Message")?;
@@ -159,7 +160,7 @@ fn decode_nested<M: RaftMessage>(
                     if !payloads.charge(bytes) {
                         return Err(Cut::Memory);
                     }
-                    entries = lists.take(count);
+                    entries = M::lists().take(count);
                 }
                 let raw = read_entry(reader.enter(span, "Message.entries")?)?;
                 let data = raw.data.map(|span| payloads.payload(span));
@@ -168,8 +169,12 @@ fn decode_nested<M: RaftMessage>(
             8 => head.commit = reader.expect_varint(wire, "Message.commit")?,
             9 => {
                 let span = reader.expect_bytes(wire, "Message.snapshot")?;
-                let inner = reader.enter(span, "Message.snapshot")?;
-                merge(&mut **snapshot.get_or_insert_default(), inner, payloads)?;
+                if snapshot.is_none() && reader.is_at(span, &NO_SNAPSHOT[2..]) {
+                    no_snapshot = true;
+                } else {
+                    let inner = reader.enter(span, "Message.snapshot")?;
+                    merge(&mut **snapshot.get_or_insert_default(), inner, payloads)?;
+                }
             }
             10 => head.reject = reader.expect_varint(wire, "Message.reject")? != 0,
             11 => head.reject_hint = reader.expect_varint(wire, "Message.rejectHint")?,
@@ -189,17 +194,20 @@ fn decode_nested<M: RaftMessage>(
                     );
                 };
                 *nested = left;
-                responses.push(decode_nested(inner, payloads, lists, nested)?);
+                responses.push(decode_nested(inner, payloads, nested)?);
             }
             _ => reader.skip(number, wire, "Message")?,
         }
     }
-    // Up to 3.5 every message carries a snapshot; an empty one says that there is none.
-    if head.message_type != MessageType::SNAP && snapshot.as_deref().is_some_and(Snapshot::is_empty)
-    {
+    // An empty snapshot says that there is none.
+    if head.message_type == MessageType::SNAP {
+        if no_snapshot {
+            snapshot.get_or_insert_default();
+        }
+    } else if snapshot.as_deref().is_some_and(Snapshot::is_empty) {
         snapshot = None;
     }
-    Ok(M::from_parts(Parts { head, entries, home: lists, context, snapshot, responses }))
+    Ok(M::from_parts(Parts { head, entries, context, snapshot, responses }))
 }
 
 /// A message that is decoded field by field into itself, so that a second occurrence merges.

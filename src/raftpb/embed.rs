@@ -1,8 +1,9 @@
 //! The trait through which an embedder's own message type is encoded from and decoded into
 //! directly, its payload [`Bytes`] shared and not converted through a second type.
 
-use super::{Entries, Entry, EntryType, Message, MessageType, Snapshot};
-use crate::buf::VecPool;
+use super::types::LISTS;
+use super::{Entry, EntryType, Message, MessageType, Snapshot};
+use crate::buf::Lists;
 use bytes::Bytes;
 use std::borrow::Cow;
 
@@ -57,14 +58,11 @@ pub struct EntryRef<'a> {
 /// Everything a decoded message is made of.
 #[derive(Debug)]
 #[allow(clippy::exhaustive_structs, reason = "its fields are fixed by the wire format")]
-pub struct Parts<'a, M: RaftMessage> {
+pub struct Parts<M: RaftMessage> {
     /// The scalar fields.
     pub head: Head,
-    /// The entries, in a list that came from `home`.
+    /// The entries, in a list that came from [`RaftMessage::lists`].
     pub entries: Vec<M::Entry>,
-    /// Where a list of entries should go when it is no longer needed, so that the decoder need not
-    /// allocate another.
-    pub home: &'a VecPool<M::Entry>,
     /// Field 12.
     pub context: Option<Bytes>,
     /// Field 9.
@@ -79,7 +77,7 @@ pub struct Parts<'a, M: RaftMessage> {
 /// a type has no field for is dropped when decoding, and absent when encoding.
 pub trait RaftMessage: Sized {
     /// The type of its entries.
-    type Entry;
+    type Entry: 'static;
 
     /// Returns the scalar fields.
     fn head(&self) -> Head;
@@ -101,12 +99,18 @@ pub trait RaftMessage: Sized {
         &[]
     }
 
+    /// Returns the store that decoders take lists of entries from: a `static` of one line.
+    ///
+    /// Who no longer needs a list gives it back with [`Lists::put`]; what is not given back is
+    /// allocated anew. The project's own [`Message`] does so by itself when it is dropped.
+    fn lists() -> &'static Lists<Self::Entry>;
+
     /// Makes an entry that was decoded.
     fn make_entry(entry_type: EntryType, term: u64, index: u64, data: Option<Bytes>)
     -> Self::Entry;
 
     /// Makes a message that was decoded.
-    fn from_parts(parts: Parts<'_, Self>) -> Self;
+    fn from_parts(parts: Parts<Self>) -> Self;
 }
 
 impl RaftMessage for Message {
@@ -156,12 +160,17 @@ impl RaftMessage for Message {
     }
 
     #[inline]
+    fn lists() -> &'static Lists<Entry> {
+        &LISTS
+    }
+
+    #[inline]
     fn make_entry(entry_type: EntryType, term: u64, index: u64, data: Option<Bytes>) -> Entry {
         Entry { entry_type, term, index, data }
     }
 
     #[inline]
-    fn from_parts(parts: Parts<'_, Self>) -> Self {
+    fn from_parts(parts: Parts<Self>) -> Self {
         let Head {
             message_type,
             to,
@@ -174,12 +183,6 @@ impl RaftMessage for Message {
             reject_hint,
             vote,
         } = parts.head;
-        // A list that never held anything needs no home.
-        let entries = if parts.entries.capacity() == 0 {
-            Entries::default()
-        } else {
-            Entries::pooled(parts.entries, parts.home.clone())
-        };
         Self {
             message_type,
             to,
@@ -187,7 +190,7 @@ impl RaftMessage for Message {
             term,
             log_term,
             index,
-            entries,
+            entries: parts.entries.into(),
             commit,
             snapshot: parts.snapshot,
             reject,

@@ -3,6 +3,7 @@
 //! An entry is a *prefix* (its fields but for the bytes of its data) and its data; an
 //! [`EntryForm`] prepares the prefix in place, so that a stream can queue the data by reference.
 
+use super::decode::NO_SNAPSHOT;
 use super::varint::{VARINT_BYTES_MAX, put_varint, varint_len};
 use super::{
     ConfChange, ConfChangeSingle, ConfChangeV2, ConfState, Dialect, EntryRef, HardState, Head,
@@ -181,7 +182,8 @@ struct Presence<'a> {
 impl Presence<'_> {
     /// raft v3.7 sets, hence its encoder emits: type, to and from always; term but for proposals
     /// and reads; the rest by type. A link heartbeat is rafthttp's own and has its type only.
-    fn emits(&self, number: u32, value: u64) -> bool {
+    #[inline]
+    fn emits(&self, number: u8, value: u64) -> bool {
         if self.dialect.writes_zeros() {
             return number != 13 || self.dialect == Dialect::V3_6;
         }
@@ -209,116 +211,117 @@ impl Presence<'_> {
         }
     }
 
-    fn before_entries(&self) -> [(u32, u64); 6] {
-        let head = self.head;
-        [
-            (1, enum_varint(head.message_type.0)),
-            (2, head.to),
-            (3, head.from),
-            (4, head.term),
-            (5, head.log_term),
-            (6, head.index),
-        ]
-    }
-
-    fn number_len(&self, (number, value): (u32, u64)) -> usize {
-        if self.emits(number, value) { number_len(value) } else { 0 }
-    }
-
-    fn put_number(&self, out: &mut impl Sink, (number, value): (u32, u64)) {
+    fn put(&self, out: &mut Scalars, number: u8, value: u64) {
         if self.emits(number, value) {
-            put_number(out, number, value);
+            out.put(number, value);
         }
     }
 }
 
-fn presence<'a, M: RaftMessage>(message: &M, head: &'a Head, dialect: Dialect) -> Presence<'a> {
-    let blank = *head == Head::default()
-        && message.entries().is_empty()
-        && message.context().is_none()
-        && message.snapshot().is_none()
-        && message.responses().is_empty();
-    Presence { dialect, head, blank }
+/// Scalar fields on their way to a [`Sink`], so that they are one piece there.
+struct Scalars {
+    bytes: [u8; SCALARS_BYTES_MAX],
+    len: usize,
 }
 
-/// The size of an encoded message.
+/// The ten scalar fields of a message, and the snapshot that says there is none.
+const SCALARS_BYTES_MAX: usize = 10 * (1 + VARINT_BYTES_MAX) + NO_SNAPSHOT.len();
+
+impl Scalars {
+    #[inline]
+    fn put(&mut self, number: u8, value: u64) {
+        self.bytes[self.len] = number << 3 | super::read::VARINT;
+        self.len += 1 + put_varint(&mut self.bytes[self.len + 1..], value);
+    }
+
+    fn put_no_snapshot(&mut self) {
+        self.bytes[self.len..self.len + NO_SNAPSHOT.len()].copy_from_slice(&NO_SNAPSHOT);
+        self.len += NO_SNAPSHOT.len();
+    }
+
+    fn flush(&mut self, out: &mut impl Sink) {
+        out.put(&self.bytes[..self.len]);
+        self.len = 0;
+    }
+}
+
+/// Writes a message.
 ///
 /// # Errors
 ///
-/// Nested deeper than [`NESTING_MAX`].
-pub(crate) fn message_len<M: RaftMessage>(
+/// Nested deeper than [`NESTING_MAX`]; a part of it is written then.
+pub(crate) fn encode_message<M: RaftMessage>(
     message: &M,
     dialect: Dialect,
-) -> Result<usize, EncodeError> {
-    nested_len(message, dialect, NESTING_MAX)
+    out: &mut impl Sink,
+) -> Result<(), EncodeError> {
+    encode_nested(message, dialect, NESTING_MAX, out)
 }
 
-fn nested_len<M: RaftMessage>(
+fn encode_nested<M: RaftMessage>(
     message: &M,
     dialect: Dialect,
     levels: u32,
-) -> Result<usize, EncodeError> {
+    out: &mut impl Sink,
+) -> Result<(), EncodeError> {
     let head = message.head();
-    let presence = presence(message, &head, dialect);
-    let form = EntryForm::of(dialect, head.message_type);
-    let numbers: usize =
-        presence.before_entries().map(|field| presence.number_len(field)).iter().sum();
-    let entries: usize =
-        message.entries().iter().map(|entry| length_len(form.len(&M::entry(entry)))).sum();
-    let snapshot = match message.snapshot() {
-        Some(snapshot) => length_len(snapshot.body_len(dialect)),
-        None if dialect == Dialect::V3_4 => length_len(Snapshot::default().body_len(dialect)),
-        None => 0,
-    };
-    let mut len = numbers
-        + entries
-        + presence.number_len((8, head.commit))
-        + snapshot
-        + presence.number_len((10, u64::from(head.reject)))
-        + presence.number_len((11, head.reject_hint))
-        + bytes_len(message.context())
-        + presence.number_len((13, head.vote));
+    let snapshot = message.snapshot();
+    let entries = message.entries();
+    let context = message.context();
+    let blank = !dialect.writes_zeros()
+        && head == Head::default()
+        && entries.is_empty()
+        && context.is_none()
+        && snapshot.is_none()
+        && message.responses().is_empty();
+    let presence = Presence { dialect, head: &head, blank };
+    let mut scalars = Scalars { bytes: [0; SCALARS_BYTES_MAX], len: 0 };
+
+    presence.put(&mut scalars, 1, enum_varint(head.message_type.0));
+    presence.put(&mut scalars, 2, head.to);
+    presence.put(&mut scalars, 3, head.from);
+    presence.put(&mut scalars, 4, head.term);
+    presence.put(&mut scalars, 5, head.log_term);
+    presence.put(&mut scalars, 6, head.index);
+    if !entries.is_empty() {
+        scalars.flush(out);
+        let form = EntryForm::of(dialect, head.message_type);
+        for entry in entries {
+            let entry = M::entry(entry);
+            put_length(out, 7, form.len(&entry));
+            form.put(&entry, out);
+        }
+    }
+    presence.put(&mut scalars, 8, head.commit);
+    match snapshot {
+        Some(snapshot) => {
+            scalars.flush(out);
+            put_message(out, 9, &*snapshot, dialect);
+        }
+        None if dialect == Dialect::V3_4 => scalars.put_no_snapshot(),
+        None => {}
+    }
+    presence.put(&mut scalars, 10, u64::from(head.reject));
+    presence.put(&mut scalars, 11, head.reject_hint);
+    if context.is_some() {
+        scalars.flush(out);
+        put_bytes(out, 12, context);
+    }
+    presence.put(&mut scalars, 13, head.vote);
+    scalars.flush(out);
     if dialect != Dialect::V3_4 {
         for response in message.responses() {
             let Some(levels) = levels.checked_sub(1) else {
                 return Err(EncodeError::new(EncodeErrorKind::Nesting));
             };
-            len += length_len(nested_len(response, dialect, levels)?);
+            // They stay off the wire between members, so they may cost memory of their own.
+            let mut nested = Vec::new();
+            encode_nested(response, dialect, levels, &mut nested)?;
+            put_length(out, 14, nested.len());
+            out.put(&nested);
         }
     }
-    Ok(len)
-}
-
-/// Writes a message whose length [`message_len`] gave, so that its nesting is known to be bounded.
-pub(crate) fn encode_message<M: RaftMessage>(message: &M, dialect: Dialect, out: &mut impl Sink) {
-    let head = message.head();
-    let presence = presence(message, &head, dialect);
-    let form = EntryForm::of(dialect, head.message_type);
-    for field in presence.before_entries() {
-        presence.put_number(out, field);
-    }
-    for entry in message.entries() {
-        let entry = M::entry(entry);
-        put_length(out, 7, form.len(&entry));
-        form.put(&entry, out);
-    }
-    presence.put_number(out, (8, head.commit));
-    match message.snapshot() {
-        Some(snapshot) => put_message(out, 9, &*snapshot, dialect),
-        None if dialect == Dialect::V3_4 => put_message(out, 9, &Snapshot::default(), dialect),
-        None => {}
-    }
-    presence.put_number(out, (10, u64::from(head.reject)));
-    presence.put_number(out, (11, head.reject_hint));
-    put_bytes(out, 12, message.context());
-    presence.put_number(out, (13, head.vote));
-    if dialect != Dialect::V3_4 {
-        for response in message.responses() {
-            // Nested messages stay off the wire between members, so their length may cost a pass.
-            put_length(out, 14, nested_len(response, dialect, NESTING_MAX).unwrap_or_default());
-            encode_message(response, dialect, out);
-        }
-    }
+    Ok(())
 }
 
 /// The body of a message that is not on the streams' hot path.

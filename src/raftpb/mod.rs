@@ -42,7 +42,7 @@ mod wire;
 pub(crate) use decode::{Cut, Payloads, RawEntry, decode_message, read_entry};
 pub use dialect::Dialect;
 pub use embed::{EntryRef, Head, Parts, RaftMessage};
-pub(crate) use encode::{ENTRY_PREFIX_BYTES_MAX, EntryForm, Sink, encode_message, message_len};
+pub(crate) use encode::{ENTRY_PREFIX_BYTES_MAX, EntryForm, Sink, encode_message};
 pub use enums::{ConfChangeTransition, ConfChangeType, EntryType, MessageType};
 pub(crate) use expected::Expected;
 pub(crate) use read::{Reader, Span};

@@ -15,6 +15,7 @@
 
 use super::{ConfState, SnapshotMetadata};
 use super::{EntryRef, EntryType, Head, MessageType, Parts, RaftMessage, Snapshot};
+use crate::buf::Lists;
 use bytes::Bytes;
 use protobuf::{ProtobufEnum, RepeatedField, SingularPtrField};
 use raft_proto::eraftpb;
@@ -83,6 +84,12 @@ impl RaftMessage for eraftpb::Message {
     }
 
     #[inline]
+    fn lists() -> &'static Lists<eraftpb::Entry> {
+        static LISTS: Lists<eraftpb::Entry> = Lists::new();
+        &LISTS
+    }
+
+    #[inline]
     fn make_entry(
         entry_type: EntryType,
         term: u64,
@@ -98,7 +105,7 @@ impl RaftMessage for eraftpb::Message {
         }
     }
 
-    fn from_parts(parts: Parts<'_, Self>) -> Self {
+    fn from_parts(parts: Parts<Self>) -> Self {
         let head = parts.head;
         Self {
             msg_type: eraftpb::MessageType::from_i32(head.message_type.0).unwrap_or_default(),

@@ -88,6 +88,11 @@ impl<'a> Reader<'a> {
         Self { levels: self.levels, ..Self::over(self.bytes, span) }
     }
 
+    /// Whether `span` holds just these bytes.
+    pub(crate) fn is_at(&self, span: Span, bytes: &[u8]) -> bool {
+        self.bytes.get(span.start..span.end) == Some(bytes)
+    }
+
     /// Passes over `key` if it is the next byte.
     #[inline]
     pub(crate) fn take(&mut self, key: u8) -> bool {

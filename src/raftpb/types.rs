@@ -7,7 +7,7 @@
 //! alike, but a byte-exact encoder cannot.
 
 use super::{ConfChangeTransition, ConfChangeType, EntryType, MessageType};
-use crate::buf::VecPool;
+use crate::buf::Lists;
 use bytes::Bytes;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -61,22 +61,20 @@ pub struct Message {
     pub responses: Vec<Self>,
 }
 
-/// The entries of a [`Message`]: a `Vec` that goes back to the decoder it came from when dropped.
+/// The entries of a [`Message`]: a `Vec` whose memory decoders use again once it is dropped.
 ///
-/// That is what lets a decoder allocate nothing in steady state, whichever thread drops its
-/// messages. It derefs to `Vec<Entry>`; one made `From<Vec<Entry>>` has no home and is simply freed.
+/// That is what lets them allocate nothing in steady state, whichever thread drops their messages.
+/// It derefs to `Vec<Entry>`.
 #[derive(Default)]
 pub struct Entries {
     list: Vec<Entry>,
-    home: Option<VecPool<Entry>>,
 }
 
-impl Entries {
-    pub(crate) fn pooled(list: Vec<Entry>, home: VecPool<Entry>) -> Self {
-        Self { list, home: Some(home) }
-    }
+/// Where dropped lists lie ready.
+pub(super) static LISTS: Lists<Entry> = Lists::new();
 
-    /// Takes the list out; it will not go back to a decoder.
+impl Entries {
+    /// Takes the list out.
     #[must_use]
     pub fn into_vec(mut self) -> Vec<Entry> {
         std::mem::take(&mut self.list)
@@ -84,16 +82,17 @@ impl Entries {
 }
 
 impl Drop for Entries {
+    #[inline]
     fn drop(&mut self) {
-        if let Some(home) = &self.home {
-            home.put(std::mem::take(&mut self.list));
+        if self.list.capacity() > 0 {
+            LISTS.put(std::mem::take(&mut self.list));
         }
     }
 }
 
 impl From<Vec<Entry>> for Entries {
     fn from(list: Vec<Entry>) -> Self {
-        Self { list, home: None }
+        Self { list }
     }
 }
 
@@ -135,7 +134,6 @@ impl DerefMut for Entries {
     }
 }
 
-/// The clone has no home.
 impl Clone for Entries {
     fn clone(&self) -> Self {
         self.list.clone().into()

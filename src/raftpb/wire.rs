@@ -2,13 +2,12 @@
 //! record, a snapshot file.
 
 use super::decode::{Cut, Shared, decode_message, merge, read_entry};
-use super::encode::{Body, EntryForm, encode_message, message_len};
+use super::encode::{Body, EntryForm, encode_message};
 use super::read::Reader;
 use super::{
     ConfChange, ConfChangeSingle, ConfChangeV2, ConfState, Dialect, Entry, HardState, Message,
     RaftMessage, Snapshot, SnapshotMetadata,
 };
-use crate::buf::VecPool;
 use crate::error::DecodeError;
 use bytes::Bytes;
 
@@ -31,17 +30,15 @@ pub trait Wire: Sized {
 }
 
 impl Wire for Message {
-    #[allow(clippy::expect_used, reason = "documented under Panics")]
     fn encode(&self, dialect: Dialect) -> Vec<u8> {
-        let len = message_len(self, dialect).expect("responses are nested too deep");
-        let mut out = Vec::with_capacity(len);
-        encode_message(self, dialect, &mut out);
+        let mut out = Vec::new();
+        let encoded = encode_message(self, dialect, &mut out);
+        assert!(encoded.is_ok(), "responses are nested too deep");
         out
     }
 
     fn decode(bytes: &Bytes) -> Result<Self, DecodeError> {
-        let lists = VecPool::none();
-        match decode_message(Reader::new(bytes), &mut Shared(bytes), &lists) {
+        match decode_message(Reader::new(bytes), &mut Shared(bytes)) {
             Ok(message) => Ok(message),
             Err(Cut::Error(error)) => Err(error),
             Err(Cut::Memory) => unreachable!("these payloads have no budget"),

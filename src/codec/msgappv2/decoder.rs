@@ -10,7 +10,7 @@
 //! payload is a slice of that run.
 
 use super::{APP_ENTRIES, LINK_HEARTBEAT, MSG_APP, PREFIX_BYTES, State};
-use crate::buf::{Carve, Charge, ReceiveBuffer, VecPool};
+use crate::buf::{Carve, Charge, Lists, ReceiveBuffer};
 use crate::codec::decoder::{LENGTH_BYTES, LIST_BYTES_UNCHARGED, charge_list, check_length};
 use crate::codec::{Config, Deviations, Frame, FrameKind, decode_whole, peek_length};
 use crate::error::{DecodeError, DecodeErrorKind};
@@ -24,7 +24,6 @@ use std::fmt;
 pub struct Decoder<M: RaftMessage> {
     config: Config,
     state: State,
-    lists: VecPool<M::Entry>,
     /// Where the unparsed bytes begin.
     position: u64,
     /// Where the frame begins that they belong to.
@@ -55,7 +54,6 @@ impl<M: RaftMessage> Decoder<M> {
         Self {
             config: config.with_sane_limits(),
             state: State::default(),
-            lists: VecPool::new(),
             position: 0,
             offset: 0,
             partial: None,
@@ -85,13 +83,6 @@ impl<M: RaftMessage> Decoder<M> {
         self.offset
     }
 
-    /// Returns where lists of entries should go that are no longer needed. The project's own
-    /// [`Message`](crate::raftpb::Message) brings them back by itself.
-    #[must_use]
-    pub fn lists(&self) -> &VecPool<M::Entry> {
-        &self.lists
-    }
-
     /// Decodes the next frame. `None`: more bytes are needed, or more memory;
     /// [`ReceiveBuffer::space`] says which.
     ///
@@ -118,13 +109,11 @@ impl<M: RaftMessage> Decoder<M> {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        match self.step(input, carve) {
-            Err(error) => {
-                self.failed = Some(error);
-                Err(error)
-            }
-            decoded => decoded,
+        let decoded = self.step(input, carve);
+        if let Err(error) = &decoded {
+            self.failed = Some(*error);
         }
+        decoded
     }
 
     fn step(
@@ -183,14 +172,7 @@ impl<M: RaftMessage> Decoder<M> {
     }
 
     fn message(&self, head: Head, entries: Vec<M::Entry>) -> M {
-        M::from_parts(Parts {
-            head,
-            entries,
-            home: &self.lists,
-            context: None,
-            snapshot: None,
-            responses: Vec::new(),
-        })
+        M::from_parts(Parts { head, entries, context: None, snapshot: None, responses: Vec::new() })
     }
 
     fn frame(&mut self, kind: FrameKind, message: M, deviations: Deviations) -> Frame<M> {
@@ -259,39 +241,44 @@ impl<M: RaftMessage> Decoder<M> {
                 None => needed = Some(at + LENGTH_BYTES),
             }
         }
-        if partial.make_room(whole, carve, &self.lists).is_err() {
+        if partial.make_room(whole, carve, M::lists()).is_err() {
             self.position += start as u64;
             carve.parsed(start);
             input.advance(start);
             self.partial = Some(partial);
             return Ok(None);
         }
-        let run = input.split_to(at).freeze();
+        let mut run = input.split_to(at).freeze();
+        let run_bytes = at;
         let base = self.position;
-        self.position += run.len() as u64;
+        self.position += run_bytes as u64;
         let (mut at, taken) = match self.expect(&partial, &run, start, whole) {
             Some(expected) => partial.take_expected::<M>(expected, &run, start, whole, carve),
             None => (start, 0),
         };
-        for _ in taken..whole {
+        for position in taken..whole {
             // It was checked that the length, and the bytes it announces, are there.
             let length = peek_length(&run, at).and_then(|length| usize::try_from(length).ok());
             let start = at + LENGTH_BYTES;
             let span = Span { start, end: start + length.unwrap_or_default() };
             at = span.end;
+            carve.last_item_bytes = LENGTH_BYTES + span.len();
             let entry = self.read_entry(&mut partial, &run, span, base)?;
-            let data = entry.data.map(|span| carve.payload(&run, span));
+            let data = entry.data.map(|span| match position + 1 == whole {
+                true => carve.last_payload(std::mem::take(&mut run), span),
+                false => carve.payload(&run, span),
+            });
             partial.entries.push(M::make_entry(entry.entry_type, entry.term, entry.index, data));
             partial.next = partial.next.wrapping_add(1);
         }
-        carve.parsed(run.len());
+        carve.parsed(run_bytes);
         if let Some(error) = too_long {
             return Err(error);
         }
         partial.left -= whole;
         let Some(commit) = commit else {
             self.partial = Some(partial);
-            return self.need(needed.unwrap_or_default() - run.len());
+            return self.need(needed.unwrap_or_default() - run_bytes);
         };
         let State { term, index } = self.state;
         self.state.index = index.wrapping_add(partial.entries.len() as u64);
@@ -393,12 +380,13 @@ impl<M: RaftMessage> Decoder<M> {
     /// Decodes the whole frame `run`.
     fn msg_app(&mut self, run: Bytes, carve: &mut Carve) -> Result<Option<Frame<M>>, DecodeError> {
         let base = self.offset;
-        let decoded: Option<M> = decode_whole(&run, PREFIX_BYTES, base, carve, &self.lists)?;
+        let decoded: Option<M> = decode_whole(&run, PREFIX_BYTES, base, carve)?;
         let Some(message) = decoded else {
             self.held = Some(run);
             return Ok(None);
         };
         carve.parsed(run.len());
+        carve.last_item_bytes = run.len();
         let head = message.head();
         let deviations = self.check_message(&message, &head)?;
         let last = message.entries().last();
@@ -510,7 +498,7 @@ impl<E> Partial<E> {
 
     /// Makes room for `count` more entries, all of which have arrived.
     #[inline]
-    fn make_room(&mut self, count: usize, carve: &mut Carve, lists: &VecPool<E>) -> Result<(), ()> {
+    fn make_room(&mut self, count: usize, carve: &mut Carve, lists: &Lists<E>) -> Result<(), ()> {
         let wanted = self.entries.len() + count;
         if wanted <= self.entries.capacity() {
             return Ok(());

@@ -1,7 +1,7 @@
 //! Writing `msgappv2`.
 
 use super::{APP_ENTRIES, LINK_HEARTBEAT, MSG_APP, PREFIX_BYTES, State};
-use crate::buf::{SHARE_BYTES_MIN, Sharing, WriteQueue};
+use crate::buf::{Sharing, WriteQueue};
 use crate::codec::decoder::LENGTH_BYTES;
 use crate::codec::message::encode_whole;
 use crate::codec::{Config, FrameKind};
@@ -86,20 +86,11 @@ impl Encoder {
         if self.kind(&head) != FrameKind::AppEntries || !same_frame(message, sharing.message) {
             return self.encode(message, queue);
         }
-        let frame = match sharing.frame(&self.config) {
-            Some(frame) => frame.clone(),
-            None if sharing.is_encoded() => return self.encode(message, queue),
-            None => {
-                // The first follower's own state goes on only once its queue has the frame.
-                let mut encoder = self.clone();
-                let config = self.config.clone();
-                sharing.encode(&config, |memory| encoder.app_entries(message, &head, memory))?
-            }
-        };
-        match frame.queue().contiguous() {
-            // Shorter than what is worth a slice of its own.
-            Some(bytes) if bytes.len() < SHARE_BYTES_MIN => queue.put(bytes),
-            _ => queue.put_frame(frame),
+        if !sharing.is_encoded() {
+            sharing.encode(&self.config, |frame| self.put_app_entries(message, &head, frame))?;
+        }
+        if !sharing.put(&self.config, queue) {
+            return self.encode(message, queue);
         }
         self.state.index = head.index.wrapping_add(message.entries().len() as u64);
         Ok(FrameKind::AppEntries)
@@ -114,7 +105,7 @@ impl Encoder {
         queue: &mut WriteQueue,
     ) -> Result<(), EncodeError> {
         if kind == FrameKind::LinkHeartbeat {
-            queue.put(&[LINK_HEARTBEAT]);
+            queue.put_byte(LINK_HEARTBEAT);
             return Ok(());
         }
         let entries = message.entries();
@@ -128,7 +119,7 @@ impl Encoder {
             }
         }
         let mark = queue.mark();
-        queue.put(&[MSG_APP]);
+        queue.put_byte(MSG_APP);
         if let Err(error) = encode_whole(message, &self.config, queue) {
             queue.rollback(mark);
             return Err(error);

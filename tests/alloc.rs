@@ -1,0 +1,267 @@
+//! Steady state allocates nothing: no AppEntries, encoded or decoded, costs a call to the allocator,
+//! anywhere in the process, while a consumer holds the last messages and drops them on a thread of
+//! its own.
+//!
+//! One test in a binary of its own, with a counting allocator: what another test did beside it would
+//! be counted too.
+
+use bytes::{Buf, BufMut, Bytes};
+use raftwire::buf::{FrameCache, Pool, PoolConfig, ReceiveBuffer, WriteQueue};
+use raftwire::codec::{Config, FrameKind, msgappv2};
+use raftwire::raftpb::{Entry, Message, MessageType, RaftMessage};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::time::Instant;
+
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: every call is passed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller keeps the contract of `alloc_zeroed`.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller keeps the contract of `realloc`.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract of `dealloc`.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// One size of message, and how many go through.
+struct Shape {
+    entries: usize,
+    entry_bytes: usize,
+    messages: u64,
+    /// How many the consumer holds.
+    held: usize,
+}
+
+const fn shape(entries: usize, entry_bytes: usize, messages: u64, held: usize) -> Shape {
+    Shape { entries, entry_bytes, messages, held }
+}
+
+/// The grid. Large messages are fewer, and fewer of them are held: 64 x 64 KiB is 4 MiB, and a test
+/// must fit in memory.
+const SHAPES: [Shape; 9] = [
+    shape(1, 64, 100_000, 1000),
+    shape(1, 1 << 10, 100_000, 1000),
+    shape(1, 64 << 10, 20_000, 1000),
+    shape(8, 64, 100_000, 1000),
+    shape(8, 1 << 10, 100_000, 1000),
+    shape(8, 64 << 10, 4_000, 200),
+    shape(64, 64, 100_000, 1000),
+    shape(64, 1 << 10, 20_000, 1000),
+    shape(64, 64 << 10, 500, 32),
+];
+
+/// A leader's messages: the entries are made once, and their payloads shared, as a log's are.
+struct Leader {
+    message: Message,
+}
+
+impl Leader {
+    fn new(shape: &Shape) -> Self {
+        let entry = |position: usize| Entry {
+            term: 5,
+            data: Some(Bytes::from(vec![position as u8; shape.entry_bytes])),
+            ..Entry::default()
+        };
+        let mut entries: Vec<_> = (0..shape.entries).map(entry).collect();
+        for (position, entry) in entries.iter_mut().enumerate() {
+            entry.index = 1 + position as u64;
+        }
+        let message = Message {
+            message_type: MessageType::APP,
+            term: 5,
+            log_term: 5,
+            entries: entries.into(),
+            ..Message::default()
+        };
+        Self { message }
+    }
+
+    fn next(&mut self) -> &Message {
+        let message = &mut self.message;
+        let count = message.entries.len() as u64;
+        message.index += count;
+        message.commit = message.index;
+        for entry in message.entries.iter_mut() {
+            entry.index += count;
+        }
+        message
+    }
+}
+
+/// How many messages may be on their way to the consumer: few enough that their blocks, free all at
+/// once, are fewer than the pool keeps.
+fn on_the_way(held: usize) -> usize {
+    (held / 4).min(64)
+}
+
+/// How much more than the last `held` messages the consumer holds at the most in the warm-up, so
+/// that whatever the two threads' timing is later, no more memory is in use than there was then.
+fn held_warming_up(held: usize) -> usize {
+    held + held / 8 + 8
+}
+
+/// Holds the last messages, and drops the older ones on its own thread.
+///
+/// It stops once it holds what it holds at the most, until `go`: by then the way to it is full too.
+fn consumer<M: RaftMessage + Send + 'static>(
+    held: usize,
+) -> (mpsc::SyncSender<M>, mpsc::Sender<()>, std::thread::JoinHandle<u64>) {
+    let (sender, receiver) = mpsc::sync_channel::<M>(on_the_way(held));
+    let (go, wait) = mpsc::channel();
+    let consume = move || {
+        let most = held_warming_up(held);
+        let mut last = VecDeque::with_capacity(most + 1);
+        let mut bytes = 0;
+        let mut warm = false;
+        for message in receiver {
+            bytes += message
+                .entries()
+                .iter()
+                .map(|entry| M::entry(entry).data.map_or(0, |data| data.len() as u64))
+                .sum::<u64>();
+            last.push_back(message);
+            if !warm && last.len() == most {
+                wait.recv().unwrap();
+                warm = true;
+                last.drain(..most - held);
+            }
+            if warm && last.len() > held {
+                last.pop_front();
+            }
+        }
+        bytes
+    };
+    #[allow(clippy::disallowed_methods, reason = "a test may start a thread")]
+    (sender, go, std::thread::spawn(consume))
+}
+
+fn peak_rss_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or_default()
+}
+
+#[allow(clippy::disallowed_methods, reason = "a test may ask the clock")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// Sends `shape` through encoder, queue, block and decoder, and returns how many allocations the
+/// messages after the warm-up cost.
+fn run(shape: &Shape) -> u64 {
+    let pool = Pool::new(PoolConfig::default());
+    let mut leader = Leader::new(shape);
+    let mut encoder = msgappv2::Encoder::new(Config::default());
+    let mut queue = WriteQueue::new();
+    let mut decoder = msgappv2::Decoder::<Message>::new(Config::default());
+    let mut received = ReceiveBuffer::new(pool.clone());
+    let (sender, go, consumer) = consumer::<Message>(shape.held);
+    let full = (held_warming_up(shape.held) + on_the_way(shape.held)) as u64;
+    // More than that, so that every recycled list has once held a message, and that the stream is
+    // past its first blocks.
+    let frame_bytes = (shape.entries * (shape.entry_bytes + 20)) as u64;
+    let blocks = 4 * pool.config().block_bytes as u64 / frame_bytes;
+    let warm_up = 2 * full + blocks;
+    let mut sent = 0;
+    let mut app_entries = 0;
+    let mut before = 0;
+    let now = now();
+    for number in 0..warm_up + shape.messages {
+        if number == warm_up {
+            before = ALLOCATIONS.load(Ordering::Relaxed);
+        }
+        encoder.encode(leader.next(), &mut queue).unwrap();
+        // The socket: what is queued is copied into the other side's block.
+        while queue.has_remaining() {
+            let mut room = received.space(decoder.needed(), now).unwrap().room().unwrap();
+            let count = room.remaining_mut().min(queue.chunk().len());
+            room.put_slice(&queue.chunk()[..count]);
+            queue.advance(count);
+            while let Some(frame) = decoder.decode(&mut received).unwrap() {
+                app_entries += u64::from(frame.kind == FrameKind::AppEntries);
+                sender.send(frame.message).unwrap();
+                sent += 1;
+                if sent == full {
+                    go.send(()).unwrap();
+                }
+            }
+        }
+    }
+    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    let stats = pool.stats();
+    drop(sender);
+    let bytes = consumer.join().unwrap();
+    assert_eq!(sent, warm_up + shape.messages);
+    assert_eq!(app_entries, sent - 1, "all but the first are AppEntries");
+    assert_eq!(bytes, sent * (shape.entries * shape.entry_bytes) as u64);
+    println!(
+        "{:>2} x {:>5} B: {allocations} allocations in {} messages, {} held; pool {} KiB in {} \
+         blocks, {} KiB pinned, {} KiB live, peak RSS {} MiB",
+        shape.entries,
+        shape.entry_bytes,
+        shape.messages,
+        shape.held,
+        stats.allocated_bytes >> 10,
+        stats.blocks_allocated,
+        stats.pinned_bytes >> 10,
+        stats.live_bytes >> 10,
+        peak_rss_kib() >> 10,
+    );
+    allocations
+}
+
+/// One frame for four followers: encoded into memory that comes back.
+fn run_shared(shape: &Shape) -> u64 {
+    let mut leader = Leader::new(shape);
+    let follower = || (msgappv2::Encoder::new(Config::default()), WriteQueue::new());
+    let mut followers: Vec<_> = (0..4).map(|_| follower()).collect();
+    let mut frames = FrameCache::new();
+    let mut before = 0;
+    for number in 0..2_000 {
+        if number == 100 {
+            before = ALLOCATIONS.load(Ordering::Relaxed);
+        }
+        let message = leader.next();
+        let mut sharing = frames.share(message);
+        for (encoder, queue) in &mut followers {
+            encoder.encode_shared(message, &mut sharing, queue).unwrap();
+        }
+        for (_, queue) in &mut followers {
+            queue.advance(queue.remaining());
+        }
+    }
+    ALLOCATIONS.load(Ordering::Relaxed) - before
+}
+
+#[test]
+fn app_entries_cost_no_allocation() {
+    for shape in &SHAPES {
+        assert_eq!(run(shape), 0, "{} x {}", shape.entries, shape.entry_bytes);
+        assert_eq!(run_shared(shape), 0, "shared {} x {}", shape.entries, shape.entry_bytes);
+    }
+}
