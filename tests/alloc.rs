@@ -12,7 +12,7 @@ use raftwire::raftpb::{Entry, Message, MessageType, RaftMessage};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::time::Instant;
 
 struct Counting;
@@ -125,20 +125,55 @@ fn held_warming_up(held: usize) -> usize {
     held + held / 8 + 8
 }
 
+/// A bounded channel that allocates when it is made and never again, not even where a thread waits
+/// for the first time, as the standard library's does.
+struct Channel<M> {
+    queue: Mutex<(VecDeque<M>, bool)>,
+    changed: Condvar,
+    bound: usize,
+}
+
+impl<M> Channel<M> {
+    fn new(bound: usize) -> Self {
+        let queue = Mutex::new((VecDeque::with_capacity(bound), false));
+        Self { queue, changed: Condvar::new(), bound }
+    }
+
+    fn send(&self, message: M) {
+        let queue = self.queue.lock().unwrap();
+        let mut queue = self.changed.wait_while(queue, |it| it.0.len() == self.bound).unwrap();
+        queue.0.push_back(message);
+        self.changed.notify_all();
+    }
+
+    fn close(&self) {
+        self.queue.lock().unwrap().1 = true;
+        self.changed.notify_all();
+    }
+
+    fn receive(&self) -> Option<M> {
+        let queue = self.queue.lock().unwrap();
+        let mut queue = self.changed.wait_while(queue, |it| it.0.is_empty() && !it.1).unwrap();
+        self.changed.notify_all();
+        queue.0.pop_front()
+    }
+}
+
 /// Holds the last messages, and drops the older ones on its own thread.
 ///
 /// It stops once it holds what it holds at the most, until `go`: by then the way to it is full too.
 fn consumer<M: RaftMessage + Send + 'static>(
     held: usize,
-) -> (mpsc::SyncSender<M>, mpsc::Sender<()>, std::thread::JoinHandle<u64>) {
-    let (sender, receiver) = mpsc::sync_channel::<M>(on_the_way(held));
+) -> (Arc<Channel<M>>, mpsc::Sender<()>, std::thread::JoinHandle<u64>) {
+    let channel = Arc::new(Channel::<M>::new(on_the_way(held)));
+    let receiver = channel.clone();
     let (go, wait) = mpsc::channel();
     let consume = move || {
         let most = held_warming_up(held);
         let mut last = VecDeque::with_capacity(most + 1);
         let mut bytes = 0;
         let mut warm = false;
-        for message in receiver {
+        while let Some(message) = receiver.receive() {
             bytes += message
                 .entries()
                 .iter()
@@ -157,7 +192,7 @@ fn consumer<M: RaftMessage + Send + 'static>(
         bytes
     };
     #[allow(clippy::disallowed_methods, reason = "a test may start a thread")]
-    (sender, go, std::thread::spawn(consume))
+    (channel, go, std::thread::spawn(consume))
 }
 
 fn peak_rss_kib() -> u64 {
@@ -180,13 +215,14 @@ fn run(shape: &Shape) -> u64 {
     let mut queue = WriteQueue::new();
     let mut decoder = msgappv2::Decoder::<Message>::new(Config::default());
     let mut received = ReceiveBuffer::new(pool.clone());
-    let (sender, go, consumer) = consumer::<Message>(shape.held);
+    let (channel, go, consumer) = consumer::<Message>(shape.held);
     let full = (held_warming_up(shape.held) + on_the_way(shape.held)) as u64;
     // More than that, so that every recycled list has once held a message, and that the stream is
     // past its first blocks.
     let frame_bytes = (shape.entries * (shape.entry_bytes + 20)) as u64;
     let blocks = 4 * pool.config().block_bytes as u64 / frame_bytes;
-    let warm_up = 2 * full + blocks;
+    let lists = Message::lists().ready() as u64;
+    let warm_up = 2 * full + blocks + lists;
     let mut sent = 0;
     let mut app_entries = 0;
     let mut before = 0;
@@ -204,7 +240,7 @@ fn run(shape: &Shape) -> u64 {
             queue.advance(count);
             while let Some(frame) = decoder.decode(&mut received).unwrap() {
                 app_entries += u64::from(frame.kind == FrameKind::AppEntries);
-                sender.send(frame.message).unwrap();
+                channel.send(frame.message);
                 sent += 1;
                 if sent == full {
                     go.send(()).unwrap();
@@ -214,7 +250,7 @@ fn run(shape: &Shape) -> u64 {
     }
     let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
     let stats = pool.stats();
-    drop(sender);
+    channel.close();
     let bytes = consumer.join().unwrap();
     assert_eq!(sent, warm_up + shape.messages);
     assert_eq!(app_entries, sent - 1, "all but the first are AppEntries");

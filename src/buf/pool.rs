@@ -85,31 +85,78 @@ struct Pinned {
 #[derive(Default)]
 struct State {
     free: Vec<Block>,
+    /// Oldest first.
     pinned: VecDeque<Pinned>,
+    stragglers: VecDeque<Pinned>,
     /// Blocks wherever they are, and charged lists.
     allocated_bytes: usize,
     free_bytes: usize,
+    /// How many blocks there are, wherever they are.
+    blocks: usize,
     blocks_allocated: u64,
 }
 
-/// How many pinned blocks are looked at each time one is wanted. Each time adds at most one, so the
-/// whole list is looked at often enough, and a long one costs no long look.
-const RECLAIM_LOOKS: usize = 8;
+/// How many pinned blocks are looked at each time one is wanted, of each of the two queues. Each time
+/// adds at most one, so all are looked at often enough, and many cost no long look.
+const LOOKS: usize = 8;
 
 impl State {
-    /// Looks at up to `looks` pinned blocks, oldest first, and frees those nobody holds any more.
-    fn reclaim(&mut self, looks: usize) {
-        for _ in 0..looks.min(self.pinned.len()) {
-            let Some(mut oldest) = self.pinned.pop_front() else {
-                return;
+    /// Frees blocks nobody holds any more, with few looks.
+    ///
+    /// Consumers let go of messages in the order they came, nearly. So the oldest block is the next
+    /// to be free; one that is still held while a younger one is not is a straggler, whose consumer
+    /// keeps it for longer, and waits in a queue of its own.
+    fn reclaim(&mut self) {
+        for _ in 0..LOOKS {
+            let reclaim = |pinned: &mut Pinned| pinned.block.reclaim();
+            let Some(position) = self.pinned.iter_mut().take(LOOKS).position(reclaim) else {
+                break;
             };
-            if oldest.block.reclaim() {
-                self.free_bytes += oldest.block.capacity;
-                self.free.push(oldest.block);
-            } else {
-                self.pinned.push_back(oldest);
+            self.stragglers.extend(self.pinned.drain(..position));
+            if let Some(free) = self.pinned.pop_front() {
+                self.free(free.block);
             }
         }
+        self.reclaim_stragglers(LOOKS);
+    }
+
+    fn reclaim_stragglers(&mut self, looks: usize) {
+        for _ in 0..looks.min(self.stragglers.len()) {
+            let Some(mut oldest) = self.stragglers.pop_front() else { return };
+            if oldest.block.reclaim() {
+                self.free(oldest.block);
+            } else {
+                self.stragglers.push_back(oldest);
+            }
+        }
+    }
+
+    /// Frees every block nobody holds any more.
+    fn reclaim_all(&mut self) {
+        let mut pinned = std::mem::take(&mut self.pinned);
+        pinned.retain_mut(|pinned| {
+            let free = pinned.block.reclaim();
+            if free {
+                self.free(std::mem::take(&mut pinned.block));
+            }
+            !free
+        });
+        self.pinned = pinned;
+        self.reclaim_stragglers(self.stragglers.len());
+    }
+
+    /// A new block is the time to grow every queue it may ever wait in: later it shall move from one
+    /// to another without a call to the allocator.
+    fn make_room_for_one_more(&mut self) {
+        self.blocks += 1;
+        self.free.reserve(self.blocks - self.free.len());
+        self.pinned.reserve(self.blocks - self.pinned.len());
+        self.stragglers.reserve(self.blocks - self.stragglers.len());
+    }
+
+    fn free(&mut self, block: Block) {
+        self.free_bytes += block.capacity;
+        self.free.push(block);
     }
 
     /// Takes a free block of at least `bytes` bytes, the smallest there is.
@@ -128,6 +175,7 @@ impl State {
         {
             self.free_bytes -= block.capacity;
             self.allocated_bytes -= block.capacity;
+            self.blocks -= 1;
         }
     }
 
@@ -135,7 +183,7 @@ impl State {
     fn charge(&mut self, bytes: usize, budget: usize) -> bool {
         let fits = |state: &Self| bytes <= budget.saturating_sub(state.allocated_bytes);
         if !fits(self) {
-            self.reclaim(self.pinned.len());
+            self.reclaim_all();
             let excess = bytes.saturating_sub(budget.saturating_sub(self.allocated_bytes));
             self.trim(self.free_bytes.saturating_sub(excess));
         }
@@ -186,12 +234,12 @@ impl Pool {
     #[must_use]
     pub fn stats(&self) -> PoolStats {
         let mut state = self.state();
-        let looks = state.pinned.len();
-        state.reclaim(looks);
+        state.reclaim_all();
+        let pinned = || state.pinned.iter().chain(&state.stragglers);
         PoolStats {
             allocated_bytes: state.allocated_bytes,
-            pinned_bytes: state.pinned.iter().map(|pinned| pinned.block.capacity).sum(),
-            live_bytes: state.pinned.iter().map(|pinned| pinned.live_bytes).sum(),
+            pinned_bytes: pinned().map(|pinned| pinned.block.capacity).sum(),
+            live_bytes: pinned().map(|pinned| pinned.live_bytes).sum(),
             free_bytes: state.free_bytes,
             blocks_allocated: state.blocks_allocated,
         }
@@ -208,15 +256,15 @@ impl Pool {
     pub(crate) fn block(&self, bytes: usize, wanted: usize) -> Option<Block> {
         let bytes = bytes.max(self.inner.config.block_bytes);
         let mut state = self.state();
-        state.reclaim(RECLAIM_LOOKS);
+        state.reclaim();
         if let Some(block) = state.take(wanted.max(bytes)).or_else(|| state.take(bytes)) {
             return Some(block);
         }
         if !state.charge(bytes, self.inner.config.budget_bytes) {
             return None;
         }
-        // The budget may have been kept by freeing; what was reclaimed on the way may fit as well.
         state.blocks_allocated += 1;
+        state.make_room_for_one_more();
         drop(state);
         let bytes = BytesMut::with_capacity(bytes);
         let capacity = bytes.capacity();
@@ -230,10 +278,8 @@ impl Pool {
         }
         let mut state = self.state();
         if block.reclaim() {
-            state.free_bytes += block.capacity;
-            state.free.push(block);
+            state.free(block);
         } else {
-            block.bytes.clear();
             state.pinned.push_back(Pinned { block, live_bytes });
         }
         let keep = self.inner.config.free_bytes_max;
@@ -300,6 +346,28 @@ mod tests {
         let block = pool.block(0, 0).unwrap();
         assert_eq!((block.bytes.len(), block.bytes.capacity()), (0, 4096));
         assert_eq!(pool.stats().blocks_allocated, 1);
+    }
+
+    #[test]
+    fn a_straggler_does_not_keep_younger_blocks_from_being_used_again() {
+        let pool = pool(64);
+        let mut held = Vec::new();
+        let mut pin = || {
+            let mut block = pool.block(0, 0).unwrap();
+            block.bytes.extend_from_slice(&[7; 10]);
+            let slice = block.bytes.split_to(10).freeze();
+            pool.retire(block, 10);
+            slice
+        };
+        held.push(pin());
+        for _ in 0..200 {
+            let short = [pin(), pin(), pin()];
+            drop(short);
+        }
+        assert!(pool.stats().blocks_allocated <= 5, "{:?}", pool.stats());
+        assert_eq!(pool.stats().pinned_bytes, 4096);
+        held.clear();
+        assert_eq!(pool.stats().pinned_bytes, 0);
     }
 
     #[test]
