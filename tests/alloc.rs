@@ -5,6 +5,8 @@
 //! One test in a binary of its own, with a counting allocator: what another test did beside it would
 //! be counted too.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use bytes::{Buf, BufMut, Bytes};
 use raftwire::buf::{FrameCache, Pool, PoolConfig, ReceiveBuffer, WriteQueue};
 use raftwire::codec::{Config, FrameKind, msgappv2};

@@ -1,6 +1,8 @@
 //! Bytes written by etcd's own encoders, decoded and encoded again, byte for byte, in three
 //! dialects, however the stream is cut.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 use bytes::{Buf, BufMut, Bytes};

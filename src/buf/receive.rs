@@ -96,6 +96,8 @@ impl ReceiveBuffer {
             self.waiting = None;
             return Ok(Space::Decode);
         }
+        // There is room for a byte at least, even for a reader that goes on after an error.
+        let needed = needed.max(self.block.bytes.len() + 1);
         if !self.fits(needed) && !self.next_block(needed) {
             return self.wait(now);
         }

@@ -136,6 +136,13 @@ impl WriteQueue {
         self.remaining += len;
     }
 
+    /// Queues `len` bytes, and behind them `copied` ones of a payload.
+    #[inline]
+    pub(crate) fn commit_copied(&mut self, len: usize, copied: usize) {
+        self.commit(len + copied);
+        self.copied_bytes += copied as u64;
+    }
+
     #[inline]
     pub(crate) fn put_byte(&mut self, byte: u8) {
         self.tail(1)[0] = byte;

@@ -1,18 +1,23 @@
-//! Recognises the entry a stream expects next by comparing its first bytes, instead of parsing them.
+//! The entry a stream expects next, recognised by comparing its first bytes instead of parsing them,
+//! and written by copying them instead of encoding.
 //!
 //! The entries of an AppEntries frame are of the stream's term, their indexes count up, and nearly
 //! all are of type normal: so the bytes before an entry's data are known but for the data's length.
 //! They are kept as one number, and the next entry's are the same number with a byte one higher.
-//! Whatever does not compare equal is left to the reader in `decode.rs`.
+//! Whatever is not like that is left to the reader in `decode.rs` and the forms of `encode.rs`.
 
 use super::read::Span;
 use super::varint::{VARINT_BYTES_MAX, put_varint, varint_len};
+use super::{EntryRef, EntryType};
 
-/// How many bytes are compared.
+/// How many bytes are compared, or written.
 const WINDOW: usize = 16;
 
+/// How many bytes the length of the data takes, at most: three are data of up to 2 MiB.
+const DATA_LENGTH: usize = 3;
+
 /// What is looked at of each entry: its length in the frame, the window, and the data's length.
-const LOOK: usize = 8 + WINDOW + 2;
+const LOOK: usize = 8 + WINDOW + DATA_LENGTH;
 
 /// The expected bytes up to and including the key of the data, in two words as they lie in memory.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +69,15 @@ impl Expected {
         self.index
     }
 
+    /// Whether `entry` is the expected one.
+    #[inline]
+    pub(crate) fn is(&self, entry: &EntryRef<'_>) -> bool {
+        entry.entry_type == EntryType::NORMAL
+            && entry.term == self.term
+            && entry.index == self.index
+            && entry.data.is_some()
+    }
+
     /// Returns where the data lies of the entry whose length stands at `at` of `frame`, if it is the
     /// expected one, holds nothing else, and lies in `frame`.
     #[inline]
@@ -76,17 +90,37 @@ impl Expected {
         if low != self.bytes[0] || high != self.bytes[1] {
             return None;
         }
-        // Two bytes of length are data of up to 16 KiB; what is longer has time for the reader.
-        let [first, second] = *look.get(self.len..)?.first_chunk()?;
-        let (len_bytes, len) = match (first < 0x80, second < 0x80) {
-            (true, _) => (1, usize::from(first)),
-            (false, true) => (2, usize::from(first & 0x7f) | usize::from(second) << 7),
-            (false, false) => return None,
+        let (len_bytes, len) = match *look.get(self.len..)?.first_chunk::<DATA_LENGTH>()? {
+            [a, ..] if a < 0x80 => (1, usize::from(a)),
+            [a, b, _] if b < 0x80 => (2, usize::from(a & 0x7f) | usize::from(b) << 7),
+            [a, b, c] if c < 0x80 => {
+                (3, usize::from(a & 0x7f) | usize::from(b & 0x7f) << 7 | usize::from(c) << 14)
+            }
+            _ => return None,
         };
         let inner = self.len + len_bytes + len;
         let end = at + 8 + inner;
         let fits = u64::from_be_bytes(*length) == inner as u64 && end <= frame.len();
         fits.then_some(Span { start: end - len, end })
+    }
+
+    /// How much [`put`](Self::put) needs.
+    pub(crate) const ROOM: usize = 8 + WINDOW + DATA_LENGTH;
+
+    /// Writes the length of the expected entry, and the entry up to its data, of which there are
+    /// `data_len` bytes. Returns how much that was; `None`: the data is too long for that.
+    #[inline]
+    pub(crate) fn put(&self, out: &mut [u8; Self::ROOM], data_len: usize) -> Option<usize> {
+        if data_len >= 1 << (7 * DATA_LENGTH) {
+            return None;
+        }
+        let (length, window) = out.split_first_chunk_mut::<8>()?;
+        window[..8].copy_from_slice(&self.bytes[0].to_le_bytes());
+        window[8..16].copy_from_slice(&self.bytes[1].to_le_bytes());
+        let len_bytes = put_varint(&mut window[self.len..], data_len as u64);
+        let prefix = self.len + len_bytes;
+        *length = ((prefix + data_len) as u64).to_be_bytes();
+        Some(8 + prefix)
     }
 
     /// Expects the next entry. `false`: it is too long to compare.
@@ -121,7 +155,7 @@ const fn words(window: u128) -> [u64; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::raftpb::{Dialect, Entry, EntryType, Reader, Wire, read_entry};
+    use crate::raftpb::{Dialect, Entry, Reader, Wire, read_entry};
     use bytes::Bytes;
 
     /// An entry as it lies in a frame, behind three bytes of something else and its length.
@@ -139,7 +173,7 @@ mod tests {
                     let first = if dialect == Dialect::V3_7 { 0x10 } else { 0x08 };
                     let mut expected = Expected::new(first, term, start).unwrap();
                     for (index, data_len) in
-                        (start..start + 300).zip([0, 1, 127, 128, 300].iter().cycle())
+                        (start..start + 300).zip([0, 1, 127, 128, 300, 20_000].iter().cycle())
                     {
                         let data = Some(Bytes::from(vec![7; *data_len]));
                         let entry = Entry { term, index, data, ..Entry::default() };
@@ -147,6 +181,9 @@ mod tests {
                         let data = expected.data(&bytes, 3);
                         let raw = read_entry(Reader::over(&bytes, span)).unwrap();
                         assert_eq!(data, raw.data, "{dialect:?} term {term} index {index}");
+                        let mut written = [0; Expected::ROOM];
+                        let len = expected.put(&mut written, raw.data.unwrap().len()).unwrap();
+                        assert_eq!(written[..len], bytes[3..3 + len]);
                         assert!(data.is_some());
                         assert!(expected.advance());
                     }
@@ -170,7 +207,7 @@ mod tests {
             entry(5, 1001, normal, data()).encode(Dialect::V3_4),
             entry(5, 1000, EntryType::CONF_CHANGE, data()).encode(Dialect::V3_4),
             entry(5, 1000, normal, None).encode(Dialect::V3_4),
-            entry(5, 1000, normal, Some(vec![0; 1 << 15].into())).encode(Dialect::V3_4),
+            entry(5, 1000, normal, Some(vec![0; 1 << 21].into())).encode(Dialect::V3_4),
             right[2..].to_vec(),
             right[..right.len() - 1].to_vec(),
             [&right[..], &[0x28, 0]].concat(),

@@ -1,5 +1,6 @@
 //! The golden vectors as messages and bytes, for the tests that compare with etcd.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use bytes::Bytes;

@@ -1,13 +1,13 @@
 //! Writing `msgappv2`.
 
 use super::{APP_ENTRIES, LINK_HEARTBEAT, MSG_APP, PREFIX_BYTES, State};
-use crate::buf::{Sharing, WriteQueue};
+use crate::buf::{SHARE_BYTES_MIN, Sharing, WriteQueue};
 use crate::codec::decoder::LENGTH_BYTES;
 use crate::codec::message::encode_whole;
 use crate::codec::{Config, FrameKind};
 use crate::error::{EncodeError, EncodeErrorKind};
 use crate::raftpb::{
-    ENTRY_PREFIX_BYTES_MAX, EntryForm, EntryRef, Head, MessageType, RaftMessage, Sink,
+    ENTRY_PREFIX_BYTES_MAX, EntryForm, EntryRef, Expected, Head, MessageType, RaftMessage, Sink,
 };
 
 /// Writes the `msgappv2` stream of one connection.
@@ -157,7 +157,6 @@ impl Encoder {
         let entries = message.entries();
         let count = entries.len() as u64;
         let strict = self.config.is_strict();
-        let check_terms = strict && self.config.check_entry_terms;
         if strict {
             self.check_type(head)?;
             self.check_wrap(head, count)?;
@@ -168,42 +167,107 @@ impl Encoder {
         queue.commit(PREFIX_BYTES);
         let start = queue.len();
         let form = EntryForm::of(self.config.dialect, head.message_type);
-        let limits = &self.config.limits;
+        let mut expected = self.expect(head, entries.len(), form);
         for (position, entry) in entries.iter().enumerate() {
             let entry = M::entry(entry);
-            if strict {
-                check_index(&entry, head.index + 1 + position as u64, position)?;
+            if let Some(expects) = &mut expected {
+                if expects.is(&entry) && self.put_expected(expects, &entry, queue) {
+                    if !expects.advance() {
+                        expected = None;
+                    }
+                    continue;
+                }
+                expected = None;
             }
-            if check_terms && entry.term != self.state.term {
-                let (expected, found) = (self.state.term, entry.term);
-                let kind = EncodeErrorKind::EntryTerm { expected, found };
-                return Err(EncodeError::in_entry(kind, position));
-            }
-            let data_len = entry.data.map_or(0, |data| data.len());
-            // The length stands before the prefix, whose size is known once it is written.
-            let tail = queue.tail(LENGTH_BYTES + ENTRY_PREFIX_BYTES_MAX);
-            let prefix_len = form.put_prefix(&entry, &mut tail[LENGTH_BYTES..]);
-            let bytes = (prefix_len + data_len) as u64;
-            tail[..LENGTH_BYTES].copy_from_slice(&bytes.to_be_bytes());
-            if bytes > limits.entry_bytes_max {
-                let limit = limits.entry_bytes_max;
-                return Err(EncodeError::in_entry(
-                    EncodeErrorKind::Limit { bytes, limit },
-                    position,
-                ));
-            }
-            queue.commit(LENGTH_BYTES + prefix_len);
-            if let Some(data) = entry.data {
-                queue.put_payload(data);
-            }
+            self.put_entry(
+                &entry,
+                head.index.wrapping_add(1 + position as u64),
+                position,
+                form,
+                queue,
+            )?;
         }
         let tail = queue.tail(LENGTH_BYTES);
         tail.copy_from_slice(&head.commit.to_be_bytes());
         queue.commit(LENGTH_BYTES);
         let bytes = (PREFIX_BYTES + queue.len() - start) as u64;
-        if bytes > limits.frame_bytes_max {
-            let limit = limits.frame_bytes_max;
+        let limit = self.config.limits.frame_bytes_max;
+        if bytes > limit {
             return Err(EncodeError::new(EncodeErrorKind::Limit { bytes, limit }));
+        }
+        Ok(())
+    }
+
+    /// What the entries look like, if they are enough to make it worth knowing.
+    #[inline]
+    fn expect(&self, head: &Head, count: usize, form: EntryForm) -> Option<Expected> {
+        if count < 4 {
+            return None;
+        }
+        let first = match form {
+            EntryForm::Zeros => 0x08,
+            EntryForm::Appended => 0x10,
+            EntryForm::Bare => return None,
+        };
+        Expected::new(first, self.state.term, head.index.wrapping_add(1))
+    }
+
+    /// Queues an entry that is as expected, so that it needs no check but that of its size. `false`:
+    /// it is too long for that.
+    #[inline]
+    fn put_expected(
+        &self,
+        expected: &Expected,
+        entry: &EntryRef<'_>,
+        queue: &mut WriteQueue,
+    ) -> bool {
+        let Some(data) = entry.data else { return false };
+        let copied = if data.len() < SHARE_BYTES_MIN { data.len() } else { 0 };
+        let tail = queue.tail(Expected::ROOM + copied);
+        let Some(out) = tail.first_chunk_mut() else { return false };
+        let Some(prefix) = expected.put(out, data.len()) else { return false };
+        if (prefix - LENGTH_BYTES + data.len()) as u64 > self.config.limits.entry_bytes_max {
+            return false;
+        }
+        tail[prefix..prefix + copied].copy_from_slice(&data[..copied]);
+        queue.commit_copied(prefix, copied);
+        if copied < data.len() {
+            queue.put_payload(data);
+        }
+        true
+    }
+
+    /// Queues any entry.
+    fn put_entry(
+        &self,
+        entry: &EntryRef<'_>,
+        expected_index: u64,
+        position: usize,
+        form: EntryForm,
+        queue: &mut WriteQueue,
+    ) -> Result<(), EncodeError> {
+        let strict = self.config.is_strict();
+        if strict {
+            check_index(entry, expected_index, position)?;
+        }
+        if strict && self.config.check_entry_terms && entry.term != self.state.term {
+            let (expected, found) = (self.state.term, entry.term);
+            let kind = EncodeErrorKind::EntryTerm { expected, found };
+            return Err(EncodeError::in_entry(kind, position));
+        }
+        let data_len = entry.data.map_or(0, |data| data.len());
+        // The length stands before the prefix, whose size is known once it is written.
+        let tail = queue.tail(LENGTH_BYTES + ENTRY_PREFIX_BYTES_MAX);
+        let prefix_len = form.put_prefix(entry, &mut tail[LENGTH_BYTES..]);
+        let bytes = (prefix_len + data_len) as u64;
+        tail[..LENGTH_BYTES].copy_from_slice(&bytes.to_be_bytes());
+        let limit = self.config.limits.entry_bytes_max;
+        if bytes > limit {
+            return Err(EncodeError::in_entry(EncodeErrorKind::Limit { bytes, limit }, position));
+        }
+        queue.commit(LENGTH_BYTES + prefix_len);
+        if let Some(data) = entry.data {
+            queue.put_payload(data);
         }
         Ok(())
     }
