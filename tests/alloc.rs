@@ -84,9 +84,9 @@ struct Leader {
 
 impl Leader {
     fn new(shape: &Shape) -> Self {
-        let entry = |position: usize| Entry {
+        let entry = |_| Entry {
             term: 5,
-            data: Some(Bytes::from(vec![position as u8; shape.entry_bytes])),
+            data: Some(Bytes::from(vec![7; shape.entry_bytes])),
             ..Entry::default()
         };
         let mut entries: Vec<_> = (0..shape.entries).map(entry).collect();

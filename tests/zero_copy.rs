@@ -116,7 +116,7 @@ fn a_payload_longer_than_a_block_is_in_one_piece_and_moved_less_than_twice() {
     let mut encoder = msgappv2::Encoder::new(Config::default());
     let mut queue = WriteQueue::new();
     encoder.encode(&app(10, &[]), &mut queue).unwrap();
-    encoder.encode(&app(10, &[data.clone()]), &mut queue).unwrap();
+    encoder.encode(&app(10, std::slice::from_ref(&data)), &mut queue).unwrap();
     let mut received = received();
     let mut decoder = msgappv2::Decoder::<Message>::new(Config::default());
     let mut frames = Vec::new();

@@ -352,7 +352,7 @@ mod tests {
     fn a_straggler_does_not_keep_younger_blocks_from_being_used_again() {
         let pool = pool(64);
         let mut held = Vec::new();
-        let mut pin = || {
+        let pin = || {
             let mut block = pool.block(0, 0).unwrap();
             block.bytes.extend_from_slice(&[7; 10]);
             let slice = block.bytes.split_to(10).freeze();

@@ -215,7 +215,7 @@ mod tests {
             let (bytes, _) = placed(&other);
             assert_eq!(expected.data(&bytes, 3), None, "{other:x?}");
         }
-        let mut wrong = bytes.clone();
+        let mut wrong = bytes;
         wrong[10] += 1;
         assert_eq!(expected.data(&wrong, 3), None, "another length");
         assert!(Expected::new(0x08, 1 << 40, 1 << 40).is_none());

@@ -91,8 +91,8 @@ fn numbers(value: &Value) -> Vec<u64> {
 }
 
 pub(crate) fn hex(text: &str) -> Vec<u8> {
-    let digit = |byte: u8| (byte as char).to_digit(16).unwrap() as u8;
-    text.as_bytes().chunks_exact(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
+    let pair = |at| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+    (0..text.len()).step_by(2).map(pair).collect()
 }
 
 fn payload(value: &Value) -> Option<Bytes> {
