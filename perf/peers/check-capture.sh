@@ -3,8 +3,8 @@
 #
 #     check-capture.sh --dialect 3.4|3.6|3.7 DIR
 #
-# A member that stops cuts the streams it reads: such a recording ends without HTTP's last chunk.
-# That, at the very end of the file, is the one error that is accepted, and it is counted.
+# A member that stops cuts the streams it reads, where it likes: such a recording has no last chunk,
+# and may end inside a frame. That is the one error that is accepted, and it is counted.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -20,6 +20,9 @@ recorded=$3
 : "${RAFTWIRE:?names the raftwire command}"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+
+# Whether the HTTP body is whole.
+ended() { tail -c 5 "$1" | cmp -s - <(printf '0\r\n\r\n'); }
 
 streams=0 frames=0 cut=0 compressed=0
 while IFS=$'\t' read -r response request line; do
@@ -38,8 +41,7 @@ while IFS=$'\t' read -r response request line; do
     "$RAFTWIRE" inspect --http --strict --format json --dialect "$dialect" "${options[@]}" \
         "$response" >"$work/frames" 2>"$work/error" || status=$?
     if [ $status -ne 0 ]; then
-        end="file ended inside the HTTP body at byte $(stat -c %s "$response") of the file"
-        [ $status -eq 1 ] && grep -qxF "raftwire inspect: $end" "$work/error" ||
+        [ $status -eq 1 ] && grep -q 'ended inside' "$work/error" && ! ended "$response" ||
             fail "$response: $(cat "$work/error")"
         cut=$((cut + 1))
     fi
@@ -49,7 +51,10 @@ while IFS=$'\t' read -r response request line; do
 
     "$here/dechunk.pl" "$response" >"$work/body"
     "$RAFTWIRE" craft --stream "$stream" --dialect "$dialect" "$work/frames" >"$work/crafted"
-    cmp "$work/body" "$work/crafted" || fail "$response: inspect | craft does not give it back"
+    # All of it, but for a frame of which only a part is there.
+    bytes=$(stat -c %s "$work/body")
+    [ $status -eq 0 ] || bytes=$(stat -c %s "$work/crafted")
+    cmp -n "$bytes" "$work/body" "$work/crafted" || fail "$response: inspect | craft does not give it back"
 
     count=$(wc -l <"$work/frames")
     streams=$((streams + 1))
