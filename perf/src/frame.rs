@@ -16,18 +16,11 @@ pub enum Stream {
     Message,
 }
 
-const KINDS: [FrameKind; 4] = [
-    FrameKind::LinkHeartbeat,
-    FrameKind::AppEntries,
-    FrameKind::MsgApp,
-    FrameKind::Message,
-];
+const KINDS: [FrameKind; 4] =
+    [FrameKind::LinkHeartbeat, FrameKind::AppEntries, FrameKind::MsgApp, FrameKind::Message];
 
 /// Writes a frame's kind by its name.
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde calls it with a reference"
-)]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
 pub(crate) fn serialize_kind<S: Serializer>(
     kind: &FrameKind,
     serializer: S,
@@ -41,15 +34,12 @@ pub(crate) struct KindName(pub(crate) FrameKind);
 impl<'de> Deserialize<'de> for KindName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
-        let kind = KINDS
-            .into_iter()
-            .find(|kind| kind.name() == name)
-            .ok_or_else(|| {
-                serde::de::Error::unknown_variant(
-                    &name,
-                    &["linkHeartbeat", "AppEntries", "MsgApp", "message"],
-                )
-            })?;
+        let kind = KINDS.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
+            serde::de::Error::unknown_variant(
+                &name,
+                &["linkHeartbeat", "AppEntries", "MsgApp", "message"],
+            )
+        })?;
         Ok(Self(kind))
     }
 }
@@ -82,14 +72,9 @@ mod tests {
         assert_eq!(member_id("9372538179322589801"), Ok(0x8211_f1d0_f64f_3269));
         assert_eq!(member_id("0x8211f1d0f64f3269"), Ok(0x8211_f1d0_f64f_3269));
         assert_eq!(member_id("0XFFFFFFFFFFFFFFFF"), Ok(u64::MAX));
-        for text in [
-            "",
-            "0x",
-            "8211f1d0f64f3269",
-            "-1",
-            "18446744073709551616",
-            "0x1ffffffffffffffff",
-        ] {
+        for text in
+            ["", "0x", "8211f1d0f64f3269", "-1", "18446744073709551616", "0x1ffffffffffffffff"]
+        {
             assert!(member_id(text).is_err(), "{text}");
         }
     }

@@ -31,13 +31,7 @@ impl FrameEncoder {
     pub(crate) fn new(stream: Stream, dialect: Dialect, keep_kind: bool) -> Self {
         let config = Config::default().mode(Mode::AsEtcd).dialect(dialect);
         let msgappv2 = msgappv2::Encoder::new(config.clone());
-        Self {
-            stream,
-            config,
-            keep_kind,
-            msgappv2,
-            queue: WriteQueue::new(),
-        }
+        Self { stream, config, keep_kind, msgappv2, queue: WriteQueue::new() }
     }
 
     /// Encodes `message`, of which it is known that it was, or is to be, a frame of kind `named`.
@@ -62,10 +56,7 @@ impl FrameEncoder {
         } else {
             self.encode_as(message, kind)?
         };
-        Ok(Encoded {
-            bytes: prefix.chain(&mut self.queue),
-            lost,
-        })
+        Ok(Encoded { bytes: prefix.chain(&mut self.queue), lost })
     }
 
     fn kind(&self, message: &Message, named: Option<FrameKind>) -> Result<FrameKind, FrameError> {
@@ -109,17 +100,8 @@ impl FrameEncoder {
             }
             FrameKind::MsgApp | FrameKind::Message => {
                 message::Encoder::new(self.config.clone()).encode(message, &mut self.queue)?;
-                let index = message
-                    .entries
-                    .last()
-                    .map_or(message.index, |entry| entry.index);
-                self.msgappv2 = encoder_at(
-                    &self.config,
-                    State {
-                        term: message.term,
-                        index,
-                    },
-                )?;
+                let index = message.entries.last().map_or(message.index, |entry| entry.index);
+                self.msgappv2 = encoder_at(&self.config, State { term: message.term, index })?;
                 // A MsgApp frame is a frame of the message stream behind its kind.
                 Ok(&[2])
             }
@@ -132,10 +114,9 @@ impl FrameEncoder {
         let state = self.msgappv2.state();
         let carries_ids_and_entries = kind != FrameKind::LinkHeartbeat;
         let carried = match kind {
-            FrameKind::LinkHeartbeat => Message {
-                message_type: MessageType::HEARTBEAT,
-                ..Message::default()
-            },
+            FrameKind::LinkHeartbeat => {
+                Message { message_type: MessageType::HEARTBEAT, ..Message::default() }
+            }
             FrameKind::AppEntries => Message {
                 message_type: MessageType::APP,
                 term: state.term,
@@ -158,10 +139,7 @@ impl FrameEncoder {
             ("term", message.term != carried.term),
             ("logTerm", message.log_term != carried.log_term),
             ("index", message.index != carried.index),
-            (
-                "entries",
-                !carries_ids_and_entries && !message.entries.is_empty(),
-            ),
+            ("entries", !carries_ids_and_entries && !message.entries.is_empty()),
             ("commit", !carries_ids_and_entries && message.commit != 0),
             ("snapshot", message.snapshot.is_some()),
             ("reject", message.reject),
@@ -194,12 +172,7 @@ pub(crate) struct Lost(Vec<&'static str>);
 
 impl Lost {
     fn new<const N: usize>(keys: [(&'static str, bool); N]) -> Self {
-        Self(
-            keys.into_iter()
-                .filter(|(_, lost)| *lost)
-                .map(|(key, _)| key)
-                .collect(),
-        )
+        Self(keys.into_iter().filter(|(_, lost)| *lost).map(|(key, _)| key).collect())
     }
 
     pub(crate) fn is_empty(&self) -> bool {

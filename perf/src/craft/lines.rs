@@ -20,12 +20,7 @@ pub(super) struct TooLong;
 
 impl<R: BufRead> Lines<R> {
     pub(super) fn new(input: R, bytes_max: u64) -> Self {
-        Self {
-            input,
-            line: Vec::new(),
-            number: 0,
-            bytes_max,
-        }
+        Self { input, line: Vec::new(), number: 0, bytes_max }
     }
 
     /// The number of the line last read, from 1.
@@ -80,25 +75,15 @@ mod tests {
         let lines = cut(b"a\n\n \r\nbb\nc", 10);
         assert_eq!(
             lines,
-            [
-                (1, Ok(b"a".to_vec())),
-                (4, Ok(b"bb".to_vec())),
-                (5, Ok(b"c".to_vec()))
-            ]
+            [(1, Ok(b"a".to_vec())), (4, Ok(b"bb".to_vec())), (5, Ok(b"c".to_vec()))]
         );
         assert!(cut(b"", 10).is_empty());
     }
 
     #[test]
     fn bounds_a_line_with_and_without_its_end() {
-        assert_eq!(
-            cut(b"abc\nabc", 3),
-            [(1, Ok(b"abc".to_vec())), (2, Ok(b"abc".to_vec()))]
-        );
-        assert_eq!(
-            cut(b"ab\nabcd\n", 3),
-            [(1, Ok(b"ab".to_vec())), (2, Err(TooLong))]
-        );
+        assert_eq!(cut(b"abc\nabc", 3), [(1, Ok(b"abc".to_vec())), (2, Ok(b"abc".to_vec()))]);
+        assert_eq!(cut(b"ab\nabcd\n", 3), [(1, Ok(b"ab".to_vec())), (2, Err(TooLong))]);
         assert_eq!(cut(b"abcd", 3), [(1, Err(TooLong))]);
     }
 }

@@ -148,9 +148,7 @@ fn craft_lines(
     while let Some(text) = lines.next().map_err(CraftError::Read)? {
         let line = match text {
             Ok(text) => Line::read(text).map_err(LineProblem::Json),
-            Err(TooLong) => Err(LineProblem::TooLong {
-                bytes_max: options.line_bytes_max,
-            }),
+            Err(TooLong) => Err(LineProblem::TooLong { bytes_max: options.line_bytes_max }),
         };
         let number = lines.number();
         let at = |problem| CraftError::Line { number, problem };

@@ -48,9 +48,7 @@ pub(super) struct Chunked {
 
 impl Chunked {
     pub(super) fn new() -> Self {
-        Self {
-            state: State::Sizing { digits: 0, size: 0 },
-        }
+        Self { state: State::Sizing { digits: 0, size: 0 } }
     }
 
     /// Whether the last chunk and its trailer were read.
@@ -68,32 +66,19 @@ impl Chunked {
         for (at, &byte) in input.iter().enumerate() {
             match self.state {
                 State::Ended => {
-                    return Ok(Step {
-                        taken: at,
-                        data: &[],
-                    });
+                    return Ok(Step { taken: at, data: &[] });
                 }
                 State::Filling { left } => {
                     let rest = &input[at..];
                     let run = usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
                     let left = left - run as u64;
-                    self.state = if left == 0 {
-                        State::Filled
-                    } else {
-                        State::Filling { left }
-                    };
-                    return Ok(Step {
-                        taken: at + run,
-                        data: &rest[..run],
-                    });
+                    self.state = if left == 0 { State::Filled } else { State::Filling { left } };
+                    return Ok(Step { taken: at + run, data: &rest[..run] });
                 }
                 _ => self.state = self.state.after(byte).map_err(|kind| (at, kind))?,
             }
         }
-        Ok(Step {
-            taken: input.len(),
-            data: &[],
-        })
+        Ok(Step { taken: input.len(), data: &[] })
     }
 }
 
@@ -106,10 +91,7 @@ impl State {
                 if digits == SIZE_DIGITS_MAX {
                     return Err(UnframeErrorKind::ChunkSize);
                 }
-                Self::Sizing {
-                    digits: digits + 1,
-                    size: size << 4 | digit,
-                }
+                Self::Sizing { digits: digits + 1, size: size << 4 | digit }
             }
             (Self::Sizing { digits: 1.., size }, b'\r') => Self::Opening { size },
             (Self::Sizing { digits: 1.., size }, b';' | b' ' | b'\t') => {
@@ -118,55 +100,26 @@ impl State {
             (Self::Sizing { .. }, _) => return Err(UnframeErrorKind::ChunkSize),
             (Self::Extending { size, .. }, b'\r') => Self::Opening { size },
             (Self::Extending { .. }, b'\n') => return Err(UnframeErrorKind::ChunkEnd),
-            (
-                Self::Extending {
-                    bytes: EXTENSION_BYTES_MAX,
-                    ..
-                },
-                _,
-            ) => {
+            (Self::Extending { bytes: EXTENSION_BYTES_MAX, .. }, _) => {
                 return Err(UnframeErrorKind::ExtensionTooLong);
             }
-            (Self::Extending { bytes, size }, _) => Self::Extending {
-                bytes: bytes + 1,
-                size,
-            },
-            (Self::Opening { size: 0 }, b'\n') => Self::Trailing {
-                bytes: 0,
-                in_line: false,
-            },
+            (Self::Extending { bytes, size }, _) => Self::Extending { bytes: bytes + 1, size },
+            (Self::Opening { size: 0 }, b'\n') => Self::Trailing { bytes: 0, in_line: false },
             (Self::Opening { size }, b'\n') => Self::Filling { left: size },
             (Self::Filled, b'\r') => Self::Closing,
             (Self::Closing, b'\n') => Self::Sizing { digits: 0, size: 0 },
-            (
-                Self::Trailing {
-                    bytes: TRAILER_BYTES_MAX,
-                    ..
-                },
-                _,
-            ) => {
+            (Self::Trailing { bytes: TRAILER_BYTES_MAX, .. }, _) => {
                 return Err(UnframeErrorKind::TrailerTooLong);
             }
-            (Self::Trailing { bytes, in_line }, b'\r') => Self::TrailingCr {
-                bytes: bytes + 1,
-                in_line,
-            },
+            (Self::Trailing { bytes, in_line }, b'\r') => {
+                Self::TrailingCr { bytes: bytes + 1, in_line }
+            }
             (Self::Trailing { .. }, b'\n') => return Err(UnframeErrorKind::ChunkEnd),
-            (Self::Trailing { bytes, .. }, _) => Self::Trailing {
-                bytes: bytes + 1,
-                in_line: true,
-            },
+            (Self::Trailing { bytes, .. }, _) => Self::Trailing { bytes: bytes + 1, in_line: true },
             (Self::TrailingCr { in_line: false, .. }, b'\n') => Self::Ended,
-            (
-                Self::TrailingCr {
-                    bytes,
-                    in_line: true,
-                },
-                b'\n',
-            ) => Self::Trailing {
-                bytes,
-                in_line: false,
-            },
+            (Self::TrailingCr { bytes, in_line: true }, b'\n') => {
+                Self::Trailing { bytes, in_line: false }
+            }
             _ => return Err(UnframeErrorKind::ChunkEnd),
         };
         Ok(next)
@@ -195,11 +148,7 @@ mod tests {
     fn gives_the_same_body_for_every_split() {
         let input = b"5\r\nhello\r\n0A;a=b;c\r\n, raftwire\r\n1 \r\n!\r\n0\r\nX: y\r\nZ:\r\n\r\n";
         for cut in 0..=input.len() {
-            assert_eq!(
-                unframe(input, cut),
-                Ok((b"hello, raftwire!".to_vec(), true)),
-                "{cut}"
-            );
+            assert_eq!(unframe(input, cut), Ok((b"hello, raftwire!".to_vec(), true)), "{cut}");
         }
     }
 

@@ -28,10 +28,7 @@ impl FrameDecoder {
             Stream::Msgappv2 => Decoder::Msgappv2(msgappv2::Decoder::new(config)),
             Stream::Message => Decoder::Message(message::Decoder::new(config)),
         };
-        Self {
-            decoder,
-            received: ReceiveBuffer::new(Pool::new(PoolConfig::default())),
-        }
+        Self { decoder, received: ReceiveBuffer::new(Pool::new(PoolConfig::default())) }
     }
 
     /// Takes bytes of the stream, and returns how many; then [`next`](Self::next) is called until

@@ -17,10 +17,7 @@ pub(super) struct Comparison {
 
 impl Comparison {
     pub(super) fn new(stream: Stream, dialect: Dialect) -> Self {
-        Self {
-            encoder: FrameEncoder::new(stream, dialect, false),
-            original: BytesMut::new(),
-        }
+        Self { encoder: FrameEncoder::new(stream, dialect, false), original: BytesMut::new() }
     }
 
     /// Takes bytes of the stream.
@@ -30,9 +27,7 @@ impl Comparison {
 
     /// Whether the next frame, whose bytes were taken, would come out identical.
     pub(super) fn is_exact(&mut self, frame: &Frame<Message>) -> bool {
-        let len = usize::try_from(frame.len)
-            .unwrap_or(usize::MAX)
-            .min(self.original.len());
+        let len = usize::try_from(frame.len).unwrap_or(usize::MAX).min(self.original.len());
         let exact = match self.encoder.encode(&frame.message, Some(frame.kind)) {
             Ok(encoded) => equal(encoded.bytes, &self.original[..len]),
             // `craft` would refuse it.

@@ -36,8 +36,7 @@ impl Head {
     ) -> Result<(usize, Option<BodyFraming>), UnframeErrorKind> {
         let collected = self.bytes.len();
         let room = HEAD_BYTES_MAX - collected;
-        self.bytes
-            .extend_from_slice(&input[..input.len().min(room)]);
+        self.bytes.extend_from_slice(&input[..input.len().min(room)]);
 
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut response = httparse::Response::new(&mut headers);
@@ -80,9 +79,7 @@ fn body_framing(
                 return Err(UnframeErrorKind::Coding);
             }
         } else if header.name.eq_ignore_ascii_case("content-length") {
-            let length = std::str::from_utf8(value)
-                .ok()
-                .and_then(|text| text.parse().ok());
+            let length = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
             let length = length.ok_or(UnframeErrorKind::Length)?;
             // Chunk framing overrides a length; two lengths must agree.
             match framing {
@@ -121,11 +118,7 @@ mod tests {
         let text = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nX-Server-Version: 3.4.23\r\n\
             Transfer-Encoding: Chunked\r\n\r\n1\r\n\0\r\n";
         for cut in 0..=text.len() {
-            assert_eq!(
-                head(text, cut),
-                Ok((text.len() - 6, BodyFraming::Chunked)),
-                "{cut}"
-            );
+            assert_eq!(head(text, cut), Ok((text.len() - 6, BodyFraming::Chunked)), "{cut}");
         }
     }
 
@@ -134,31 +127,15 @@ mod tests {
         for (headers, framing) in [
             ("", Ok(BodyFraming::UntilClose)),
             ("Content-Length: 12\r\n", Ok(BodyFraming::Length(12))),
-            (
-                "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n",
-                Ok(BodyFraming::Chunked),
-            ),
-            (
-                "Transfer-Encoding: chunked\r\nContent-Length: 1\r\n",
-                Ok(BodyFraming::Chunked),
-            ),
-            (
-                "Content-Length: 1\r\nContent-Length: 2\r\n",
-                Err(UnframeErrorKind::Length),
-            ),
+            ("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n", Ok(BodyFraming::Chunked)),
+            ("Transfer-Encoding: chunked\r\nContent-Length: 1\r\n", Ok(BodyFraming::Chunked)),
+            ("Content-Length: 1\r\nContent-Length: 2\r\n", Err(UnframeErrorKind::Length)),
             ("Content-Length: -1\r\n", Err(UnframeErrorKind::Length)),
-            (
-                "Transfer-Encoding: gzip, chunked\r\n",
-                Err(UnframeErrorKind::Coding),
-            ),
+            ("Transfer-Encoding: gzip, chunked\r\n", Err(UnframeErrorKind::Coding)),
             ("Content-Encoding: gzip\r\n", Err(UnframeErrorKind::Coding)),
         ] {
             let text = format!("HTTP/1.1 200 OK\r\n{headers}\r\n");
-            assert_eq!(
-                head(text.as_bytes(), 0).map(|found| found.1),
-                framing,
-                "{headers}"
-            );
+            assert_eq!(head(text.as_bytes(), 0).map(|found| found.1), framing, "{headers}");
         }
     }
 
@@ -172,10 +149,7 @@ mod tests {
 
     #[test]
     fn bounds_the_head() {
-        let many = format!(
-            "HTTP/1.1 200 OK\r\n{}\r\n",
-            "a: b\r\n".repeat(HEADERS_MAX + 1)
-        );
+        let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(HEADERS_MAX + 1));
         assert_eq!(head(many.as_bytes(), 0), Err(UnframeErrorKind::HeadLimit));
         let long = format!("HTTP/1.1 200 OK\r\na: {}", "b".repeat(HEAD_BYTES_MAX));
         for cut in [0, 1, HEAD_BYTES_MAX, HEAD_BYTES_MAX + 1] {

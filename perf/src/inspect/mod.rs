@@ -88,12 +88,7 @@ fn inspect(args: &Args) -> Result<(), Error> {
     let source = Source::open(&args.file).map_err(Error::Read)?;
     let stdout = io::stdout();
     let header = stdout.is_terminal();
-    let printer = Printer::new(
-        BufWriter::new(stdout.lock()),
-        args.format,
-        args.preview,
-        header,
-    );
+    let printer = Printer::new(BufWriter::new(stdout.lock()), args.format, args.preview, header);
     let mut inspector = Inspector::new(args, printer);
     let inspected = inspector.inspect(source);
     // The good frames come out before the error.
@@ -120,21 +115,12 @@ impl<W: Write> Inspector<W> {
             (false, true) => Around::Chunks,
             (false, false) => Around::Nothing,
         };
-        let mode = if args.strict {
-            Mode::Strict
-        } else {
-            Mode::AsEtcd
-        };
-        let config = Config::default()
-            .mode(mode)
-            .local(args.local)
-            .remote(args.remote);
+        let mode = if args.strict { Mode::Strict } else { Mode::AsEtcd };
+        let config = Config::default().mode(mode).local(args.local).remote(args.remote);
         Self {
             unframer: Unframer::new(around),
             decoder: FrameDecoder::new(args.stream, config),
-            comparison: args
-                .dialect
-                .map(|dialect| Comparison::new(args.stream, dialect)),
+            comparison: args.dialect.map(|dialect| Comparison::new(args.stream, dialect)),
             printer,
             stream_bytes: 0,
             frame_file_offset: None,
@@ -191,20 +177,14 @@ impl<W: Write> Inspector<W> {
 
     fn print(&mut self, mut frame: Frame<Message>) -> Result<(), Error> {
         as_read_back(&mut frame.message);
-        let exact = self
-            .comparison
-            .as_mut()
-            .map(|comparison| comparison.is_exact(&frame));
+        let exact = self.comparison.as_mut().map(|comparison| comparison.is_exact(&frame));
         let state = self.decoder.state();
         let printed = Printed {
             offset: frame.offset,
             len: frame.len,
             kind: frame.kind,
             message: Written(&frame.message),
-            state: state.map(|state| State {
-                term: state.term,
-                index: state.index,
-            }),
+            state: state.map(|state| State { term: state.term, index: state.index }),
             file_offset: self.frame_file_offset.filter(|_| self.framed),
             exact,
             deviations: frame.deviations,
@@ -220,9 +200,7 @@ impl<W: Write> Inspector<W> {
         }
         let deviations = self.decoder.finish()?;
         if !deviations.is_empty() {
-            return Err(Error::Truncated {
-                offset: self.stream_bytes,
-            });
+            return Err(Error::Truncated { offset: self.stream_bytes });
         }
         Ok(self.unframer.finish()?)
     }
@@ -270,10 +248,7 @@ impl fmt::Display for Error {
             Self::Unframe(error) => error.fmt(f),
             Self::Decode(error) => error.fmt(f),
             Self::Truncated { offset } => {
-                write!(
-                    f,
-                    "stream ended inside a frame, between two fields, at byte {offset}"
-                )
+                write!(f, "stream ended inside a frame, between two fields, at byte {offset}")
             }
         }
     }

@@ -46,26 +46,17 @@ pub(super) struct State {
     pub(super) index: u64,
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde calls it with a reference"
-)]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
 fn is_exact(exact: &Option<bool>) -> bool {
     *exact != Some(false)
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde calls it with a reference"
-)]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
 fn no_deviations(deviations: &Deviations) -> bool {
     deviations.is_empty()
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde calls it with a reference"
-)]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
 fn names<S: Serializer>(deviations: &Deviations, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(deviations.names())
 }
@@ -84,12 +75,7 @@ impl<W: Write> Printer<W> {
     /// `header` says whether the first row of a table gets a line above it: for a person it does,
     /// for a program that reads the table each line is a frame.
     pub(super) fn new(out: W, format: Format, preview: usize, header: bool) -> Self {
-        Self {
-            out,
-            format,
-            preview,
-            header: header && format == Format::Table,
-        }
+        Self { out, format, preview, header: header && format == Format::Table }
     }
 
     pub(super) fn print(&mut self, frame: &Printed<'_>) -> io::Result<()> {

@@ -8,18 +8,12 @@ use std::io::{self, Write};
 
 /// Writes the line above all frames.
 pub(super) fn header(out: &mut impl Write) -> io::Result<()> {
-    writeln!(
-        out,
-        "{:>10} {:>9} {:<13} {:<14} MESSAGE",
-        "OFFSET", "LEN", "KIND", "TERM/INDEX"
-    )
+    writeln!(out, "{:>10} {:>9} {:<13} {:<14} MESSAGE", "OFFSET", "LEN", "KIND", "TERM/INDEX")
 }
 
 /// Writes a frame's line, and below it a line for each entry if their data is to be shown.
 pub(super) fn row(out: &mut impl Write, frame: &Printed<'_>, preview: usize) -> io::Result<()> {
-    let state = frame
-        .state
-        .map(|state| format!("{}/{}", state.term, state.index));
+    let state = frame.state.map(|state| format!("{}/{}", state.term, state.index));
     write!(
         out,
         "{:>10} {:>9} {:<13} {:<14} {}",
@@ -43,14 +37,7 @@ pub(super) fn row(out: &mut impl Write, frame: &Printed<'_>, preview: usize) -> 
         for entry in &frame.message.0.entries {
             let (term, index) = (entry.term, entry.index);
             write!(out, "{:>50} {} {term}/{index} ", "", entry.entry_type)?;
-            writeln!(
-                out,
-                "{}",
-                Payload {
-                    bytes: entry.data.as_deref(),
-                    preview
-                }
-            )?;
+            writeln!(out, "{}", Payload { bytes: entry.data.as_deref(), preview })?;
         }
     }
     Ok(())
@@ -62,13 +49,7 @@ struct Summary<'a>(&'a Message);
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let message = self.0;
-        write!(
-            f,
-            "{} {}→{}",
-            message.message_type,
-            Id(message.from),
-            Id(message.to)
-        )?;
+        write!(f, "{} {}→{}", message.message_type, Id(message.from), Id(message.to))?;
         for (name, number) in [
             ("term", message.term),
             ("logTerm", message.log_term),
@@ -81,27 +62,16 @@ impl fmt::Display for Summary<'_> {
             }
         }
         if let [first, .., last] | [first @ last] = message.entries.as_slice() {
-            let bytes: usize = message
-                .entries
-                .iter()
-                .flat_map(|entry| &entry.data)
-                .map(|data| data.len())
-                .sum();
+            let bytes: usize =
+                message.entries.iter().flat_map(|entry| &entry.data).map(|data| data.len()).sum();
             let count = message.entries.len();
-            write!(
-                f,
-                " entries={count} ({}..{}, {bytes} B)",
-                first.index, last.index
-            )?;
+            write!(f, " entries={count} ({}..{}, {bytes} B)", first.index, last.index)?;
         }
         if message.reject || message.reject_hint != 0 {
             write!(f, " reject={} hint={}", message.reject, message.reject_hint)?;
         }
         if message.context.is_some() {
-            let context = Payload {
-                bytes: message.context.as_deref(),
-                preview: 16,
-            };
+            let context = Payload { bytes: message.context.as_deref(), preview: 16 };
             write!(f, " context={context}")?;
         }
         if let Some(snapshot) = &message.snapshot {
@@ -174,12 +144,7 @@ mod tests {
 
     #[test]
     fn shows_a_frame_in_a_line() {
-        let entry = |index, data| Entry {
-            term: 5,
-            index,
-            data: Some(data),
-            ..Entry::default()
-        };
+        let entry = |index, data| Entry { term: 5, index, data: Some(data), ..Entry::default() };
         let message = Message {
             message_type: MessageType::APP,
             from: 1,

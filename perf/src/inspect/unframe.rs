@@ -48,10 +48,7 @@ impl Unframer {
             Around::Chunks => Stage::Chunked(Chunked::new()),
             Around::Response => Stage::Head(Head::default()),
         };
-        Self {
-            stage,
-            file_offset: 0,
-        }
+        Self { stage, file_offset: 0 }
     }
 
     /// The offset in the file of the next byte [`step`](Self::step) will take.
@@ -62,10 +59,7 @@ impl Unframer {
     /// Takes at least one byte of a non-empty input, or returns an error.
     pub(super) fn step<'a>(&mut self, input: &'a [u8]) -> Result<Step<'a>, UnframeError> {
         let start = self.file_offset;
-        let failed = |at: usize, kind| UnframeError {
-            kind,
-            file_offset: start + at as u64,
-        };
+        let failed = |at: usize, kind| UnframeError { kind, file_offset: start + at as u64 };
         let step = match &mut self.stage {
             Stage::Head(head) => {
                 let (taken, framing) = head.step(input).map_err(|kind| failed(0, kind))?;
@@ -83,15 +77,9 @@ impl Unframer {
             Stage::Length { left } => {
                 let run = usize::try_from(*left).map_or(input.len(), |left| left.min(input.len()));
                 *left -= run as u64;
-                Step {
-                    taken: run,
-                    data: &input[..run],
-                }
+                Step { taken: run, data: &input[..run] }
             }
-            Stage::UntilClose => Step {
-                taken: input.len(),
-                data: input,
-            },
+            Stage::UntilClose => Step { taken: input.len(), data: input },
         };
         if step.taken == 0 && !input.is_empty() {
             return Err(failed(0, UnframeErrorKind::AfterEnd));
@@ -111,10 +99,7 @@ impl Unframer {
         if whole {
             return Ok(());
         }
-        Err(UnframeError {
-            kind: UnframeErrorKind::Truncated,
-            file_offset: self.file_offset,
-        })
+        Err(UnframeError { kind: UnframeErrorKind::Truncated, file_offset: self.file_offset })
     }
 }
 
@@ -157,10 +142,7 @@ impl fmt::Display for UnframeError {
                 f.write_str("HTTP response head above 16 KiB or 64 headers")?;
             }
             UnframeErrorKind::Status(status) => {
-                write!(
-                    f,
-                    "HTTP response of status {status}, which carries no stream"
-                )?;
+                write!(f, "HTTP response of status {status}, which carries no stream")?;
             }
             UnframeErrorKind::Coding => f.write_str("HTTP body in a coding other than chunked")?,
             UnframeErrorKind::Length => f.write_str("malformed Content-Length")?,

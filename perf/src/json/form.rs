@@ -58,11 +58,7 @@ pub(super) struct EntryForm {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(
-    remote = "Snapshot",
-    default = "Snapshot::default",
-    deny_unknown_fields
-)]
+#[serde(remote = "Snapshot", default = "Snapshot::default", deny_unknown_fields)]
 pub(super) struct SnapshotForm {
     #[serde(with = "payload")]
     data: Option<Bytes>,
@@ -71,11 +67,7 @@ pub(super) struct SnapshotForm {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(
-    remote = "SnapshotMetadata",
-    default = "SnapshotMetadata::default",
-    deny_unknown_fields
-)]
+#[serde(remote = "SnapshotMetadata", default = "SnapshotMetadata::default", deny_unknown_fields)]
 struct MetadataForm {
     #[serde(with = "Object::<ConfStateForm>")]
     conf_state: ConfState,
@@ -84,11 +76,7 @@ struct MetadataForm {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(
-    remote = "ConfState",
-    default = "ConfState::default",
-    deny_unknown_fields
-)]
+#[serde(remote = "ConfState", default = "ConfState::default", deny_unknown_fields)]
 struct ConfStateForm {
     voters: Vec<u64>,
     learners: Vec<u64>,
@@ -119,10 +107,7 @@ forms! {
     MetadataForm of SnapshotMetadata, ConfStateForm of ConfState
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde calls it with a reference"
-)]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }

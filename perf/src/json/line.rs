@@ -26,20 +26,12 @@ impl Line {
     /// When the line is not JSON, or not of the form described in [`json`](super).
     pub fn read(text: &[u8]) -> Result<Self, LineError> {
         // Only a frame has this key, and payloads are hex: it is nowhere inside a bare message.
-        let is_frame = text
-            .windows(MESSAGE_KEY.len())
-            .any(|window| window == MESSAGE_KEY);
+        let is_frame = text.windows(MESSAGE_KEY.len()).any(|window| window == MESSAGE_KEY);
         let mut line = if is_frame {
             let frame: Frame = read(text)?;
-            Self {
-                kind: frame.kind,
-                message: frame.message,
-            }
+            Self { kind: frame.kind, message: frame.message }
         } else {
-            Self {
-                kind: None,
-                message: read::<Read>(text)?.0,
-            }
+            Self { kind: None, message: read::<Read>(text)?.0 }
         };
         forget_empty_snapshot(&mut line.message);
         Ok(line)
@@ -55,17 +47,8 @@ struct Frame {
 
 /// The keys of a frame that say nothing a message does not: `inspect` prints the first row, the
 /// test vectors have the second.
-const BESIDE: &[&str] = &[
-    "offset",
-    "len",
-    "state",
-    "file_offset",
-    "exact",
-    "deviations",
-    "hex",
-    "note",
-    "decoded",
-];
+const BESIDE: &[&str] =
+    &["offset", "len", "state", "file_offset", "exact", "deviations", "hex", "note", "decoded"];
 
 impl<'de> Deserialize<'de> for Frame {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -183,17 +166,10 @@ mod tests {
 
     #[test]
     fn tells_nil_from_empty() {
-        let data = |data| Entry {
-            data,
-            ..Entry::default()
-        };
+        let data = |data| Entry { data, ..Entry::default() };
         let message = Message {
-            entries: vec![
-                data(None),
-                data(Some(Bytes::new())),
-                data(Some(Bytes::from("a"))),
-            ]
-            .into(),
+            entries: vec![data(None), data(Some(Bytes::new())), data(Some(Bytes::from("a")))]
+                .into(),
             context: Some(Bytes::new()),
             ..Message::default()
         };
@@ -218,11 +194,7 @@ mod tests {
     fn reads_messages_nested_as_the_codec_has_them() {
         let nested = |levels: u32| {
             let levels = levels as usize;
-            format!(
-                "{}{{}}{}",
-                r#"{"responses":["#.repeat(levels),
-                "]}".repeat(levels)
-            )
+            format!("{}{{}}{}", r#"{"responses":["#.repeat(levels), "]}".repeat(levels))
         };
         assert!(Line::read(nested(NESTING_MAX).as_bytes()).is_ok());
         let error = Line::read(nested(NESTING_MAX + 1).as_bytes()).unwrap_err();

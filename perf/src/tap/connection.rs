@@ -58,16 +58,9 @@ impl Tap {
         let number = connection.connection;
         let mut request = RequestLine::default();
         let (up, down) = tokio::join!(
-            self.pump(
-                number,
-                "to-server",
-                from_client,
-                to_server,
-                &abort,
-                |bytes| {
-                    request.take(bytes);
-                }
-            ),
+            self.pump(number, "to-server", from_client, to_server, &abort, |bytes| {
+                request.take(bytes);
+            }),
             self.pump(number, "to-client", from_server, to_client, &abort, |_| {}),
         );
         connection.request = request.text();
@@ -124,13 +117,7 @@ impl Tap {
             }
         };
         let (recorded_bytes, recording_error) = recording.finish().await;
-        Direction {
-            file,
-            bytes,
-            recorded_bytes,
-            recording_error,
-            end,
-        }
+        Direction { file, bytes, recorded_bytes, recording_error, end }
     }
 
     /// What `work` gives, unless the connection is to end first.
@@ -161,8 +148,7 @@ impl RequestLine {
             return;
         }
         let end = bytes.iter().position(|byte| *byte == b'\n');
-        self.bytes
-            .extend_from_slice(&bytes[..end.unwrap_or(bytes.len())]);
+        self.bytes.extend_from_slice(&bytes[..end.unwrap_or(bytes.len())]);
         self.whole = end.is_some();
     }
 
@@ -186,21 +172,13 @@ mod tests {
             let mut request = RequestLine::default();
             request.take(&bytes[..cut]);
             request.take(&bytes[cut..]);
-            assert_eq!(
-                request.text().as_deref(),
-                Some("GET /raft/stream/msgapp/1 HTTP/1.1")
-            );
+            assert_eq!(request.text().as_deref(), Some("GET /raft/stream/msgapp/1 HTTP/1.1"));
         }
     }
 
     #[test]
     fn takes_no_other_line_for_a_request() {
-        for bytes in [
-            &b"\x16\x03\x01\0\n"[..],
-            b"GET / HTTP/1.1",
-            b"hello\r\n",
-            b"a b\n",
-        ] {
+        for bytes in [&b"\x16\x03\x01\0\n"[..], b"GET / HTTP/1.1", b"hello\r\n", b"a b\n"] {
             let mut request = RequestLine::default();
             request.take(bytes);
             assert_eq!(request.text(), None);

@@ -95,10 +95,7 @@ impl Connection {
     }
 
     pub(super) fn ended(self) -> Self {
-        Self {
-            ended_unix_ms: unix_ms(),
-            ..self
-        }
+        Self { ended_unix_ms: unix_ms(), ..self }
     }
 
     pub(super) fn recording_error(&self) -> Option<&str> {

@@ -79,9 +79,7 @@ enum Recorded {
 
 async fn serve(args: &Args) -> io::Result<Recorded> {
     let mut index = Index::create(&args.out)?;
-    let listener = TcpListener::bind(&args.listen)
-        .await
-        .map_err(about(&args.listen))?;
+    let listener = TcpListener::bind(&args.listen).await.map_err(about(&args.listen))?;
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone())?;
     let tap = Arc::new(Tap {
@@ -128,10 +126,7 @@ fn note(index: &mut Index, ended: Connection, recorded: Recorded) -> io::Result<
     let Some(error) = ended.recording_error() else {
         return Ok(recorded);
     };
-    eprintln!(
-        "raftwire tap: connection {}: not recorded as a whole: {error}",
-        ended.connection
-    );
+    eprintln!("raftwire tap: connection {}: not recorded as a whole: {error}", ended.connection);
     Ok(Recorded::InPart)
 }
 

@@ -18,16 +18,8 @@ pub(super) struct Recording {
 impl Recording {
     pub(super) async fn create(path: &Path, limit: u64) -> Self {
         let created = File::create_new(path).await;
-        let error = created
-            .as_ref()
-            .err()
-            .map(|error| format!("{}: {error}", path.display()));
-        Self {
-            file: created.ok(),
-            limit,
-            recorded_bytes: 0,
-            error,
-        }
+        let error = created.as_ref().err().map(|error| format!("{}: {error}", path.display()));
+        Self { file: created.ok(), limit, recorded_bytes: 0, error }
     }
 
     /// Keeps what of `bytes` is below the limit.

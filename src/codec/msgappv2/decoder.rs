@@ -462,6 +462,7 @@ impl<M: RaftMessage> Decoder<M> {
 impl<E> Partial<E> {
     /// Takes up to `whole` entries at `at` of `run`, as long as they look as expected. Returns where
     /// the next one begins, and how many were taken.
+    #[inline(never)]
     fn take_expected<M: RaftMessage<Entry = E>>(
         &mut self,
         mut expected: Expected,

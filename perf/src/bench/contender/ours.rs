@@ -12,7 +12,7 @@ use prost::Message as _;
 use raftwire::buf::{Pool, ReceiveBuffer, Space, WriteQueue};
 use raftwire::codec::{Config, Frame, message, msgappv2};
 use raftwire::error::{DecodeError, EncodeError};
-use raftwire::raftpb::{Entry, EntryType, Message, Wire, plain};
+use raftwire::raftpb::{Entry, EntryType, Message, RaftMessage, Wire, plain};
 
 use super::{Codec, Operation, Stopwatch};
 use crate::bench::error::BenchError;
@@ -114,6 +114,12 @@ impl Codec for Ours {
         self.ends = Ends::new(load.kind);
         self.messages = messages(load)?;
         self.load = Some(Arc::clone(load));
+        // The lists that other shapes left behind grow once, to what this one needs: that is not
+        // its steady state.
+        let entries = self.messages.iter().map(|message| message.entries.len()).max();
+        let lists = Message::lists();
+        let grown: Vec<_> = (0..lists.ready()).map(|_| lists.take(entries.unwrap_or(0))).collect();
+        grown.into_iter().for_each(|list| lists.put(list));
         let mut encoded = Vec::new();
         for (at, message) in self.messages.iter().enumerate() {
             self.ends.encode(message, &mut self.queue).map_err(|error| wrong(load, &error))?;
