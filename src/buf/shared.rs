@@ -1,15 +1,14 @@
 //! One AppEntries frame for several followers, encoded once.
 //!
 //! An AppEntries frame carries no member's id, so followers whose streams are in the same state get
-//! the same bytes. A frame that is short and in one piece is copied to each queue, any other is
-//! queued by reference. Which streams are in the same state is the encoders' to decide
+//! the same bytes. The heads of a short frame are copied to each queue and its payloads queued by
+//! reference; any other frame is queued by reference as a whole. Which streams are in the same state is the encoders' to decide
 //! ([`Encoder::encode_shared`](crate::codec::msgappv2::Encoder::encode_shared)); the memory of the
 //! frames is here.
 
 use super::{SHARE_BYTES_MIN, WriteQueue};
 use crate::codec::Config;
 use crate::error::EncodeError;
-use crate::raftpb::Sink;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -23,6 +22,10 @@ impl Frame {
         &self.0
     }
 }
+
+/// A frame of more slices than this is queued by reference. To copy the heads of one that has fewer,
+/// and to count a reference for each payload, costs less than the frame's own memory would.
+const COPIED_SLICES_MAX: usize = 8;
 
 /// How many frames a cache remembers. Those beyond are freed by the last queue that holds them.
 const FRAMES_MAX: usize = 64;
@@ -94,7 +97,7 @@ pub struct Sharing<'a, M> {
 struct Encoded {
     /// Of the encoder that encoded it.
     config: Config,
-    /// `None`: it lies in the cache's scratch memory, and is short enough to be copied from there.
+    /// `None`: it lies in the cache's scratch memory, and is copied from there.
     frame: Option<Frame>,
 }
 
@@ -114,16 +117,17 @@ impl<M> Sharing<'_, M> {
         let scratch = &mut self.cache.scratch;
         scratch.clear();
         encode(scratch)?;
-        let frame = match scratch.contiguous() {
-            Some(bytes) if bytes.len() < SHARE_BYTES_MIN => None,
-            _ => {
-                let mut queue = self.cache.unused();
-                if let Some(queue) = Arc::get_mut(&mut queue) {
-                    std::mem::swap(queue, &mut self.cache.scratch);
-                }
-                self.cache.remember(queue.clone());
-                Some(Frame(queue))
+        let is_short =
+            scratch.heads_len() < SHARE_BYTES_MIN && scratch.slices() <= COPIED_SLICES_MAX;
+        let frame = if is_short {
+            None
+        } else {
+            let mut queue = self.cache.unused();
+            if let Some(queue) = Arc::get_mut(&mut queue) {
+                std::mem::swap(queue, &mut self.cache.scratch);
             }
+            self.cache.remember(queue.clone());
+            Some(Frame(queue))
         };
         self.encoded = Some(Encoded { config: config.clone(), frame });
         Ok(())
@@ -133,10 +137,9 @@ impl<M> Sharing<'_, M> {
     pub(crate) fn put(&self, config: &Config, queue: &mut WriteQueue) -> bool {
         match &self.encoded {
             Some(encoded) if encoded.config.encodes_like(config) => {
-                match (&encoded.frame, self.cache.scratch.contiguous()) {
-                    (Some(frame), _) => queue.put_frame(frame.clone()),
-                    (None, Some(bytes)) => queue.put(bytes),
-                    (None, None) => return false,
+                match &encoded.frame {
+                    Some(frame) => queue.put_frame(frame.clone()),
+                    None => queue.append(&self.cache.scratch),
                 }
                 true
             }

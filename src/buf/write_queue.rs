@@ -186,9 +186,24 @@ impl WriteQueue {
         queued.chain(std::iter::once(&self.heads[self.open..self.used]))
     }
 
-    /// The bytes of a queue that is one slice.
-    pub(crate) fn contiguous(&self) -> Option<&[u8]> {
-        self.slices.is_empty().then(|| &self.heads[self.open..self.used])
+    /// How many bytes lie in the queue's own memory.
+    pub(crate) fn heads_len(&self) -> usize {
+        self.used
+    }
+
+    /// Queues what `other`, of which nothing is written, holds: its heads by copy, the rest by
+    /// reference.
+    pub(crate) fn append(&mut self, other: &Self) {
+        for slice in &other.slices {
+            match slice {
+                Slice::Heads { start, end } => self.put(&other.heads[*start..*end]),
+                Slice::Payload(payload) => {
+                    self.push(Slice::Payload(payload.clone()), payload.len());
+                }
+                Slice::Frame(frame) => self.put_frame(frame.clone()),
+            }
+        }
+        self.put(&other.heads[other.open..other.used]);
     }
 
     pub(crate) fn mark(&self) -> Mark {
