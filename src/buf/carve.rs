@@ -23,10 +23,15 @@ pub const COPY_OUT_BYTES_MAX: usize = 1 << 10;
 /// Payloads are copied out of a block of which less than one part in this many is shared payload.
 pub const COPY_OUT_FRACTION: usize = 4;
 
+/// An item is large if fewer than this many fill a block. Smaller ones may be cut by its end: to move
+/// half of one costs less than to leave the room of half of one.
+const LARGE_ITEMS_PER_BLOCK: usize = 16;
+
 /// Where the payloads of one stream go, and how much of the current block they are.
 #[derive(Debug)]
 pub(crate) struct Carve {
     pub(crate) pool: Pool,
+    large_bytes_min: usize,
     /// Copies lie here, densely.
     copies: Block,
     copies_live: usize,
@@ -34,8 +39,11 @@ pub(crate) struct Carve {
     /// payload.
     pub(crate) parsed_bytes: usize,
     pub(crate) shared_bytes: usize,
-    /// How long the last entry or message was, with its length: the next is likely as long.
-    pub(crate) last_item_bytes: usize,
+    /// How long the last large entry or message was, with its length, or 0: the next is likely as
+    /// long.
+    pub(crate) large_item_bytes: usize,
+    /// Whether there was one in the current block.
+    large_item_seen: bool,
     /// Since the stream began.
     pub(crate) copied_bytes: u64,
     /// The list the decoder could not make within the budget.
@@ -45,12 +53,14 @@ pub(crate) struct Carve {
 impl Carve {
     pub(crate) fn new(pool: Pool) -> Self {
         Self {
+            large_bytes_min: pool.config().block_bytes / LARGE_ITEMS_PER_BLOCK,
             pool,
             copies: Block::default(),
             copies_live: 0,
             parsed_bytes: 0,
             shared_bytes: 0,
-            last_item_bytes: 0,
+            large_item_bytes: 0,
+            large_item_seen: false,
             copied_bytes: 0,
             wants_list_bytes: 0,
         }
@@ -60,6 +70,24 @@ impl Carve {
     pub(crate) fn next_block(&mut self) {
         self.parsed_bytes = 0;
         self.shared_bytes = 0;
+        if !std::mem::take(&mut self.large_item_seen) {
+            self.large_item_bytes = 0;
+        }
+    }
+
+    /// An entry or a message took `bytes` bytes.
+    #[inline]
+    pub(crate) fn item(&mut self, bytes: usize) {
+        if self.is_large(bytes) {
+            self.large_item_bytes = bytes;
+            self.large_item_seen = true;
+        }
+    }
+
+    /// Whether so few such items fill a block that half of one is much to move.
+    #[inline]
+    pub(crate) fn is_large(&self, bytes: usize) -> bool {
+        bytes >= self.large_bytes_min
     }
 
     /// Returns the payload at `span` of `run`, which are the bytes being parsed. Once they are,

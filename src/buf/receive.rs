@@ -66,10 +66,6 @@ impl<'a> Space<'a> {
     }
 }
 
-/// An item is large if fewer than this many fill a block. Smaller ones may be cut by its end: to move
-/// half of one costs less than to leave the room of half of one.
-const LARGE_ITEMS_PER_BLOCK: usize = 16;
-
 /// What may stand between two items: the end of one frame and the prefix of another.
 const BETWEEN_ITEMS: usize = 64;
 
@@ -111,8 +107,8 @@ impl ReceiveBuffer {
     fn room(&self, needed: usize) -> usize {
         let have = self.block.bytes.len();
         let room = self.block.bytes.capacity() - have;
-        let item = needed.max(self.carve.last_item_bytes);
-        if item < self.carve.pool.config().block_bytes / LARGE_ITEMS_PER_BLOCK {
+        let item = if self.carve.is_large(needed) { needed } else { self.carve.large_item_bytes };
+        if item == 0 {
             return room;
         }
         let item = item + BETWEEN_ITEMS;
@@ -150,7 +146,13 @@ impl ReceiveBuffer {
         let room = self.block.bytes.capacity() - have;
         // A read into less than this costs a syscall for little.
         let room_min = self.carve.pool.config().block_bytes / 8;
-        if needed > have + room {
+        // A large item is likely to come: better to begin it in a block that has room for it.
+        let likely = match self.carve.large_item_bytes {
+            0 => needed,
+            _ if self.carve.is_large(have) => needed,
+            item => needed.max(have + item + BETWEEN_ITEMS),
+        };
+        if likely > have + room {
             // The item is larger than the block. If it has the block to itself it fills it first.
             return room > 0 && self.block.at_start();
         }

@@ -172,7 +172,7 @@ impl<M: RaftMessage> Decoder<M> {
             return Ok(None);
         };
         carve.parsed(run.len());
-        carve.last_item_bytes = run.len();
+        carve.item(run.len());
         self.needed = LENGTH_BYTES;
         Ok(Some(Frame {
             kind: FrameKind::Message,

@@ -262,7 +262,7 @@ impl<M: RaftMessage> Decoder<M> {
             let start = at + LENGTH_BYTES;
             let span = Span { start, end: start + length.unwrap_or_default() };
             at = span.end;
-            carve.last_item_bytes = LENGTH_BYTES + span.len();
+            carve.item(LENGTH_BYTES + span.len());
             let entry = self.read_entry(&mut partial, &run, span, base)?;
             let data = entry.data.map(|span| match position + 1 == whole {
                 true => carve.last_payload(std::mem::take(&mut run), span),
@@ -386,7 +386,7 @@ impl<M: RaftMessage> Decoder<M> {
             return Ok(None);
         };
         carve.parsed(run.len());
-        carve.last_item_bytes = run.len();
+        carve.item(run.len());
         let head = message.head();
         let deviations = self.check_message(&message, &head)?;
         let last = message.entries().last();
