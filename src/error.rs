@@ -28,7 +28,8 @@ pub enum Fault {
 
 /// Bytes that cannot be decoded: what is wrong, in which field, at which byte.
 ///
-/// A stream that gave one is dead: a decoder goes on returning the same error.
+/// A stream that gave one is dead: a decoder goes on returning the same error, and where it came from
+/// [`ReceiveBuffer::space`](crate::buf::ReceiveBuffer::space) the stream must be dropped all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DecodeError {

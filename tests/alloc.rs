@@ -59,22 +59,28 @@ struct Shape {
     held: usize,
 }
 
+impl Shape {
+    fn frame_bytes(&self) -> usize {
+        self.entries * (self.entry_bytes + 20)
+    }
+}
+
 const fn shape(entries: usize, entry_bytes: usize, messages: u64, held: usize) -> Shape {
     Shape { entries, entry_bytes, messages, held }
 }
 
-/// The grid. Large messages are fewer, and fewer of them are held: 64 x 64 KiB is 4 MiB, and a test
-/// must fit in memory.
+/// The grid. Of the largest messages there are fewer, and fewer are held: 64 x 64 KiB is 4 MiB, and a
+/// test must fit in time and memory.
 const SHAPES: [Shape; 9] = [
     shape(1, 64, 100_000, 1000),
     shape(1, 1 << 10, 100_000, 1000),
-    shape(1, 64 << 10, 20_000, 1000),
+    shape(1, 64 << 10, 100_000, 1000),
     shape(8, 64, 100_000, 1000),
     shape(8, 1 << 10, 100_000, 1000),
-    shape(8, 64 << 10, 4_000, 200),
+    shape(8, 64 << 10, 100_000, 200),
     shape(64, 64, 100_000, 1000),
-    shape(64, 1 << 10, 20_000, 1000),
-    shape(64, 64 << 10, 500, 32),
+    shape(64, 1 << 10, 100_000, 1000),
+    shape(64, 64 << 10, 2_000, 32),
 ];
 
 /// A leader's messages: the entries are made once, and their payloads shared, as a log's are.
@@ -121,10 +127,12 @@ fn on_the_way(held: usize) -> usize {
     (held / 4).min(64)
 }
 
-/// How much more than the last `held` messages the consumer holds at the most in the warm-up, so
-/// that whatever the two threads' timing is later, no more memory is in use than there was then.
-fn held_warming_up(held: usize) -> usize {
-    held + held / 8 + 8
+/// How many messages the consumer holds at the most in the warm-up: some more than later, and those of
+/// a whole block more, so that whatever the two threads' timing is then, and wherever blocks begin, no
+/// more memory is in use than there was.
+fn held_warming_up(shape: &Shape) -> usize {
+    let per_block = PoolConfig::default().block_bytes / shape.frame_bytes();
+    shape.held + shape.held / 8 + per_block + 8
 }
 
 /// A bounded channel that allocates when it is made and never again, not even where a thread waits
@@ -166,12 +174,12 @@ impl<M> Channel<M> {
 /// It stops once it holds what it holds at the most, until `go`: by then the way to it is full too.
 fn consumer<M: RaftMessage + Send + 'static>(
     held: usize,
+    most: usize,
 ) -> (Arc<Channel<M>>, mpsc::Sender<()>, std::thread::JoinHandle<u64>) {
     let channel = Arc::new(Channel::<M>::new(on_the_way(held)));
     let receiver = channel.clone();
     let (go, wait) = mpsc::channel();
     let consume = move || {
-        let most = held_warming_up(held);
         let mut last = VecDeque::with_capacity(most + 1);
         let mut bytes = 0;
         let mut warm = false;
@@ -217,12 +225,11 @@ fn run(shape: &Shape) -> u64 {
     let mut queue = WriteQueue::new();
     let mut decoder = msgappv2::Decoder::<Message>::new(Config::default());
     let mut received = ReceiveBuffer::new(pool.clone());
-    let (channel, go, consumer) = consumer::<Message>(shape.held);
-    let full = (held_warming_up(shape.held) + on_the_way(shape.held)) as u64;
+    let (channel, go, consumer) = consumer::<Message>(shape.held, held_warming_up(shape));
+    let full = (held_warming_up(shape) + on_the_way(shape.held)) as u64;
     // More than that, so that every recycled list has once held a message, and that the stream is
     // past its first blocks.
-    let frame_bytes = (shape.entries * (shape.entry_bytes + 20)) as u64;
-    let blocks = 4 * pool.config().block_bytes as u64 / frame_bytes;
+    let blocks = 4 * (pool.config().block_bytes / shape.frame_bytes()) as u64;
     let lists = Message::lists().ready() as u64;
     let warm_up = 2 * full + blocks + lists;
     let mut sent = 0;

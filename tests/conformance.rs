@@ -2,6 +2,7 @@
 //! dialects, however the stream is cut.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::disallowed_methods, reason = "a test may ask the clock")]
 
 mod support;
 
@@ -222,12 +223,15 @@ fn large_entries_have_etcds_lengths() {
     }
 }
 
+/// Decodes, and encodes what that gave.
+type Again = Box<dyn Fn(&Bytes) -> Vec<u8>>;
+
 /// The standalone encodings of `pb-vectors.json`, by name.
-fn standalone(name: &str, dialect: Dialect) -> (Vec<u8>, Box<dyn Fn(&Bytes) -> Vec<u8>>) {
+fn standalone(name: &str, dialect: Dialect) -> (Vec<u8>, Again) {
     fn both<T: Wire + Clone + PartialEq + std::fmt::Debug + 'static>(
         value: T,
         dialect: Dialect,
-    ) -> (Vec<u8>, Box<dyn Fn(&Bytes) -> Vec<u8>>) {
+    ) -> (Vec<u8>, Again) {
         let bytes = value.encode(dialect);
         let again = move |bytes: &Bytes| {
             let decoded = T::decode(bytes).unwrap();

@@ -15,9 +15,9 @@ use super::{Block, Pool};
 use crate::raftpb::Span;
 use bytes::{Buf, Bytes};
 
-/// The largest payload that is ever copied out, in bytes: what one pins is at most 256 times what it
-/// is, in blocks of 256 KiB, and copying this many costs less than two reference counts' cache
-/// misses.
+/// The largest payload that is ever copied out, in bytes. A larger one that is kept alone pins at most
+/// 256 times what it is in a block of 256 KiB, or four times that in one that was made for something
+/// larger.
 pub const COPY_OUT_BYTES_MAX: usize = 1 << 10;
 
 /// Payloads are copied out of a block of which less than one part in this many is shared payload.
@@ -44,9 +44,10 @@ pub(crate) struct Carve {
     pub(crate) large_item_bytes: usize,
     /// Whether there was one in the current block.
     large_item_seen: bool,
-    /// Since the stream began.
+    /// Since the stream began: bytes parsed, and bytes copied out.
+    pub(crate) position: u64,
     pub(crate) copied_bytes: u64,
-    /// The list the decoder could not make within the budget.
+    /// The lists of a frame, up to the one the decoder could not make within the budget.
     pub(crate) wants_list_bytes: usize,
 }
 
@@ -61,6 +62,7 @@ impl Carve {
             shared_bytes: 0,
             large_item_bytes: 0,
             large_item_seen: false,
+            position: 0,
             copied_bytes: 0,
             wants_list_bytes: 0,
         }
@@ -128,6 +130,7 @@ impl Carve {
     #[inline]
     pub(crate) fn parsed(&mut self, count: usize) {
         self.parsed_bytes += count;
+        self.position += count as u64;
     }
 
     /// `None` if the payload is too large, or the pool has no block for copies: sharing costs no new

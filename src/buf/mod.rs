@@ -26,7 +26,7 @@ mod write_queue;
 pub(crate) use carve::Carve;
 pub use carve::{COPY_OUT_BYTES_MAX, COPY_OUT_FRACTION};
 pub use lists::{LIST_BYTES_MAX, LISTS_MAX, Lists};
-pub(crate) use pool::{Block, Charge};
+pub(crate) use pool::{Block, Charge, OVERSIZE};
 pub use pool::{Pool, PoolConfig, PoolStats};
 pub use receive::{ReceiveBuffer, ReceiveStats, Space};
 pub use shared::{FrameCache, Sharing};

@@ -1,10 +1,10 @@
 //! Where a stream is received: the block that is being filled, and its bytes not parsed yet.
 
-use super::{Block, Carve, Charge, Pool};
+use super::{Block, Carve, Charge, OVERSIZE, Pool};
 use crate::error::{DecodeError, DecodeErrorKind};
 use bytes::buf::Limit;
 use bytes::{BufMut, BytesMut};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A stream's receiving end: socket reads fill it, a decoder empties it.
 ///
@@ -81,15 +81,22 @@ impl ReceiveBuffer {
     /// # Errors
     ///
     /// [`DecodeErrorKind::Budget`] when there was no memory within the budget for
-    /// [`wait_max`](super::PoolConfig::wait_max). The offset counts from the unparsed bytes.
+    /// [`wait_max`](super::PoolConfig::wait_max); [`DecodeErrorKind::Limit`] when the lists of one
+    /// frame would take more than the whole budget.
     pub fn space(&mut self, needed: usize, now: Instant) -> Result<Space<'_>, DecodeError> {
         if self.carve.wants_list_bytes > 0 {
-            // Only looks: the decoder charges the list itself.
-            if Charge::new(&self.carve.pool, self.carve.wants_list_bytes).is_none() {
+            let (wanted, budget) =
+                (self.carve.wants_list_bytes, self.carve.pool.config().budget_bytes);
+            if wanted > budget {
+                let kind =
+                    DecodeErrorKind::Limit { announced: wanted as u64, limit: budget as u64 };
+                return Err(DecodeError::new(kind, "lists of a frame", self.carve.position));
+            }
+            // Only looks: the decoder charges the lists itself. Until it has, the wait goes on.
+            if Charge::new(&self.carve.pool, wanted).is_none() {
                 return self.wait(now);
             }
             self.carve.wants_list_bytes = 0;
-            self.waiting = None;
             return Ok(Space::Decode);
         }
         // There is room for a byte at least, even for a reader that goes on after an error.
@@ -111,7 +118,7 @@ impl ReceiveBuffer {
         if item == 0 {
             return room;
         }
-        let item = item + BETWEEN_ITEMS;
+        let item = item.saturating_add(BETWEEN_ITEMS);
         match (have + room) / item * item {
             whole if whole > have => whole - have,
             _ => room,
@@ -144,6 +151,9 @@ impl ReceiveBuffer {
     fn fits(&self, needed: usize) -> bool {
         let have = self.block.bytes.len();
         let room = self.block.bytes.capacity() - have;
+        if self.is_oversize(needed) {
+            return false;
+        }
         // A read into less than this costs a syscall for little.
         let room_min = self.carve.pool.config().block_bytes / 8;
         // A large item is likely to come: better to begin it in a block that has room for it.
@@ -160,10 +170,18 @@ impl ReceiveBuffer {
         room >= room_min || (room > 0 && have >= room_min)
     }
 
+    /// Whether the block was made for something much larger than what it holds now: a stream must
+    /// not keep it, nor small payloads pin it.
+    fn is_oversize(&self, needed: usize) -> bool {
+        let block_bytes = self.carve.pool.config().block_bytes;
+        self.block.capacity > needed.max(block_bytes).saturating_mul(OVERSIZE)
+    }
+
     fn next_block(&mut self, needed: usize) -> bool {
         let have = self.block.bytes.len();
         // Nothing of the block is held: it begins anew, and the tail moves to its front.
         if needed <= self.block.capacity
+            && !self.is_oversize(needed)
             && !self.block.at_start()
             && have < self.block.capacity
             && self.block.bytes.try_reclaim(self.block.capacity - have)
@@ -173,7 +191,9 @@ impl ReceiveBuffer {
             self.carve.next_block();
             return true;
         }
-        let Some(mut block) = self.carve.pool.block(needed.min(2 * have), needed) else {
+        let block_bytes = self.carve.pool.config().block_bytes;
+        let Some(mut block) = self.carve.pool.block(needed.min(2 * have + block_bytes), needed)
+        else {
             return false;
         };
         block.bytes.extend_from_slice(&self.block.bytes);
@@ -189,9 +209,15 @@ impl ReceiveBuffer {
         let wait_max = self.carve.pool.config().wait_max;
         let waited = now.saturating_duration_since(since);
         if waited >= wait_max {
-            return Err(DecodeError::new(DecodeErrorKind::Budget { waited }, "memory budget", 0));
+            return Err(DecodeError::new(
+                DecodeErrorKind::Budget { waited },
+                "memory budget",
+                self.carve.position,
+            ));
         }
-        Ok(Space::Wait { until: since + wait_max })
+        // A wait without end is a long one.
+        let until = since.checked_add(wait_max).unwrap_or(now + Duration::from_secs(3600));
+        Ok(Space::Wait { until })
     }
 }
 

@@ -24,8 +24,14 @@ use std::io::IoSlice;
 /// block until it is written.
 pub const SHARE_BYTES_MIN: usize = 4 << 10;
 
-/// Heads of at most this many bytes are kept for the next batch.
+/// Memory for heads above this is given back once that many batches in a row used less than a quarter
+/// of it.
 const HEADS_BYTES_KEPT: usize = 1 << 20;
+const SMALL_BATCHES_MAX: u32 = 64;
+
+/// Written heads of at least this many bytes are made room of before the queue is empty, if what is
+/// left of the heads is no more than that.
+const COMPACT_BYTES_MIN: usize = 64 << 10;
 
 #[derive(Debug)]
 enum Slice {
@@ -42,8 +48,8 @@ enum Slice {
 ///
 /// An encoder appends; the writer hands it to the socket as a [`Buf`] whose
 /// [`chunks_vectored`](Buf::chunks_vectored) are the slices, and calls [`advance`](Buf::advance)
-/// by what was taken. Its memory is used again once it is empty, so a queue that is emptied and
-/// filled in turn allocates nothing.
+/// by what was taken. Its memory is used again once it is empty, or mostly written, so a queue that is
+/// written and filled in turn allocates nothing.
 ///
 /// Copied into it: heads, and payloads below [`SHARE_BYTES_MIN`].
 #[derive(Debug, Default)]
@@ -58,6 +64,7 @@ pub struct WriteQueue {
     written: usize,
     remaining: usize,
     copied_bytes: u64,
+    small_batches: u32,
 }
 
 /// Bytes whose value is not known yet.
@@ -114,13 +121,43 @@ impl WriteQueue {
 
     /// Drops what is queued and keeps the memory.
     pub fn clear(&mut self) {
+        if self.heads.len() > HEADS_BYTES_KEPT && self.used < self.heads.len() / 4 {
+            self.small_batches += 1;
+        } else {
+            self.small_batches = 0;
+        }
+        if self.small_batches > SMALL_BATCHES_MAX {
+            self.heads = Vec::new();
+            self.small_batches = 0;
+        }
         self.slices.clear();
         self.used = 0;
         self.open = 0;
         self.written = 0;
         self.remaining = 0;
-        if self.heads.len() > HEADS_BYTES_KEPT {
-            self.heads = Vec::new();
+    }
+
+    /// A queue that never runs empty, because more is queued while it is written, must not grow by
+    /// what was written long ago.
+    fn compact(&mut self) {
+        let first_heads = self.slices.iter().find_map(|slice| match slice {
+            Slice::Heads { start, .. } => Some(*start),
+            _ => None,
+        });
+        let written = first_heads.unwrap_or(self.open);
+        let left = self.used - written;
+        if written < COMPACT_BYTES_MIN || written < left {
+            return;
+        }
+        self.heads.copy_within(written..self.used, 0);
+        self.copied_bytes += left as u64;
+        self.used = left;
+        self.open -= written;
+        for slice in &mut self.slices {
+            if let Slice::Heads { start, end } = slice {
+                *start -= written;
+                *end -= written;
+            }
         }
     }
 
@@ -336,12 +373,75 @@ impl Buf for WriteQueue {
                 Slice::Frame(frame) => frame.queue().len(),
             };
             if self.written < len {
-                return;
+                return self.compact();
             }
             self.written -= len;
             self.slices.pop_front();
         }
         // What is left lies in the open part.
         self.open += std::mem::take(&mut self.written);
+        self.compact();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a slow peer's queue holds: more is queued each time most of it is written.
+    #[test]
+    fn a_queue_that_never_runs_empty_does_not_grow() {
+        let mut queue = WriteQueue::new();
+        let large = Bytes::from(vec![2; SHARE_BYTES_MIN]);
+        let mut written = Vec::new();
+        for round in 0..2000u32 {
+            queue.put(&round.to_be_bytes());
+            queue.put(&[1; 1000]);
+            if round % 3 == 0 {
+                queue.put_payload(&large);
+            }
+            while queue.remaining() > 5 {
+                let len = queue.chunk().len().min(queue.remaining() - 5).min(333);
+                written.extend_from_slice(&queue.chunk()[..len]);
+                queue.advance(len);
+            }
+        }
+        assert!(queue.heads.len() < 4 * COMPACT_BYTES_MIN, "{} bytes", queue.heads.len());
+        while queue.has_remaining() {
+            written.extend_from_slice(queue.chunk());
+            queue.advance(queue.chunk().len());
+        }
+        let mut rest = &written[..];
+        for round in 0..2000u32 {
+            let (heads, behind) = rest.split_at(1004);
+            assert_eq!(heads[..4], round.to_be_bytes());
+            assert!(heads[4..].iter().all(|byte| *byte == 1));
+            rest = behind;
+            if round % 3 == 0 {
+                let (payload, behind) = rest.split_at(SHARE_BYTES_MIN);
+                assert!(payload.iter().all(|byte| *byte == 2));
+                rest = behind;
+            }
+        }
+        assert!(rest.is_empty());
+    }
+
+    #[test]
+    fn memory_for_large_batches_is_kept_while_they_come() {
+        let mut queue = WriteQueue::new();
+        let mut batch = |bytes: usize| {
+            queue.put(&vec![0; bytes]);
+            queue.advance(bytes);
+            queue.heads.len()
+        };
+        let large = batch(4 << 20);
+        for _ in 0..SMALL_BATCHES_MAX {
+            assert_eq!(batch(100), large);
+        }
+        assert_eq!(batch(4 << 20), large);
+        for _ in 0..=SMALL_BATCHES_MAX {
+            batch(100);
+        }
+        assert!(batch(100) < 4096);
     }
 }

@@ -130,7 +130,8 @@ impl Config {
 
     /// Bounds the limits such that sums of a few lengths cannot overflow, be they "no limit".
     pub(crate) fn with_sane_limits(self) -> Self {
-        const SANE: u64 = (isize::MAX / 8) as u64;
+        // On 32 bits this is etcd's 512 MiB.
+        const SANE: u64 = (usize::MAX / 8 + 1) as u64;
         let Limits { entry_bytes_max, frame_bytes_max, message_bytes_max } = self.limits;
         self.limits(Limits {
             entry_bytes_max: entry_bytes_max.min(SANE),

@@ -2,7 +2,7 @@
 
 use crate::buf::{Carve, Charge};
 use crate::error::{DecodeError, DecodeErrorKind};
-use crate::raftpb::{Cut, Payloads, RaftMessage, Reader, Span, decode_message};
+use crate::raftpb::{CONF_STATE_IDS_MAX, Cut, Payloads, RaftMessage, Reader, Span, decode_message};
 use bytes::Bytes;
 
 /// The size of a length or count on the wire.
@@ -33,17 +33,6 @@ pub(crate) fn check_length(
     }
 }
 
-/// Makes room in the budget for a list of `bytes` bytes. `Err`: not now.
-pub(crate) fn charge_list(carve: &mut Carve, bytes: usize) -> Result<Charge, ()> {
-    match Charge::new(&carve.pool, bytes) {
-        Some(charge) => Ok(charge),
-        None => {
-            carve.wants_list_bytes = bytes;
-            Err(())
-        }
-    }
-}
-
 /// The payloads of one run of parsed bytes.
 struct RunPayloads<'a> {
     run: &'a Bytes,
@@ -51,11 +40,16 @@ struct RunPayloads<'a> {
     /// The lists of this message so far, and what of it counts against the budget until it is whole.
     list_bytes: usize,
     charges: Vec<Charge>,
+    ids_left: usize,
 }
 
 impl Payloads for RunPayloads<'_> {
     fn payload(&mut self, span: Span) -> Bytes {
         self.carve.payload(self.run, span)
+    }
+
+    fn ids_left(&mut self) -> &mut usize {
+        &mut self.ids_left
     }
 
     fn charge(&mut self, bytes: usize) -> bool {
@@ -65,12 +59,16 @@ impl Payloads for RunPayloads<'_> {
         }
         // Those that were small enough count as well now that they are not.
         let uncharged = if self.charges.is_empty() { self.list_bytes } else { bytes };
-        match charge_list(self.carve, uncharged) {
-            Ok(charge) => {
+        match Charge::new(&self.carve.pool, uncharged) {
+            Some(charge) => {
                 self.charges.push(charge);
                 true
             }
-            Err(()) => false,
+            None => {
+                // All of this message's lists are made anew when it is tried again.
+                self.carve.wants_list_bytes = self.list_bytes;
+                false
+            }
         }
     }
 }
@@ -85,10 +83,21 @@ pub(crate) fn decode_whole<M: RaftMessage>(
     carve: &mut Carve,
 ) -> Result<Option<M>, DecodeError> {
     let reader = Reader::over(run, Span { start: prefix, end: run.len() });
-    let mut payloads = RunPayloads { run, carve, list_bytes: 0, charges: Vec::new() };
+    let before = (carve.shared_bytes, carve.copied_bytes);
+    let mut payloads = RunPayloads {
+        run,
+        carve,
+        list_bytes: 0,
+        charges: Vec::new(),
+        ids_left: CONF_STATE_IDS_MAX,
+    };
     match decode_message(reader, &mut payloads) {
         Ok(message) => Ok(Some(message)),
         Err(Cut::Error(error)) => Err(error.shifted(base)),
-        Err(Cut::Memory) => Ok(None),
+        Err(Cut::Memory) => {
+            // All of it is decoded again later; what was cut out of it so far is gone.
+            (carve.shared_bytes, carve.copied_bytes) = before;
+            Ok(None)
+        }
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! They are the same codecs, at the price of the traits: `Encoder` has one contiguous buffer to
 //! write to, so that every payload is copied into it; and `Framed` grows its read buffer itself, so
-//! that a new one is allocated while payloads of the last are held. A transport that counts
+//! that a new one is allocated while payloads of the last are held. Of the read buffer the frame that
+//! is on its way counts against the pool's budget; where there is none left that is an error at once,
+//! since these traits cannot ask a reader to wait. A transport that counts
 //! allocations uses [`WriteQueue`] and [`ReceiveBuffer`](crate::buf::ReceiveBuffer).
 //!
 //! ```
@@ -20,8 +22,8 @@
 //! # Ok::<(), raftwire::codec::framed::StreamError>(())
 //! ```
 
-use super::{Config, Frame, message, msgappv2};
-use crate::buf::{Carve, Pool, WriteQueue};
+use super::{Config, Deviations, Frame, message, msgappv2};
+use crate::buf::{Carve, Charge, Pool, WriteQueue};
 use crate::error::{DecodeError, DecodeErrorKind, EncodeError};
 use crate::raftpb::RaftMessage;
 use bytes::{Buf, BufMut, BytesMut};
@@ -85,10 +87,8 @@ impl From<EncodeError> for StreamError {
 /// was announced.
 const GROWTH_BYTES_MIN: usize = 8 << 10;
 
-fn reserve(src: &mut BytesMut, needed: usize) {
-    let missing = needed.saturating_sub(src.len());
-    src.reserve(missing.min(src.len().max(GROWTH_BYTES_MIN)));
-}
+/// A read buffer that needs less than this does not count against the budget.
+const BUFFERED_BYTES_UNCHARGED: usize = 256 << 10;
 
 macro_rules! framed {
     ($(#[$meta:meta])* $name:ident, $module:ident) => {
@@ -98,6 +98,9 @@ macro_rules! framed {
             decoder: $module::Decoder<M>,
             queue: WriteQueue,
             carve: Carve,
+            /// The read buffer, while a large frame is on its way.
+            buffered: Option<Charge>,
+            end: Deviations,
         }
 
         impl<M: RaftMessage> $name<M> {
@@ -115,7 +118,43 @@ macro_rules! framed {
                     decoder: $module::Decoder::new(config),
                     queue: WriteQueue::new(),
                     carve: Carve::new(pool),
+                    buffered: None,
+                    end: Deviations::default(),
                 }
+            }
+
+            /// Returns what strict mode would have rejected about the stream's end, once the stream
+            /// has ended. Always empty in strict mode.
+            #[must_use]
+            pub fn deviations_at_end(&self) -> Deviations {
+                self.end
+            }
+
+            /// Lets the read buffer grow for what the decoder needs, within the budget.
+            fn reserve(&mut self, src: &mut BytesMut) -> Result<(), DecodeError> {
+                let missing = self.decoder.needed().saturating_sub(src.len());
+                let growth = missing.min(src.len().max(GROWTH_BYTES_MIN));
+                let bytes = src.len() + growth;
+                if bytes >= BUFFERED_BYTES_UNCHARGED {
+                    let charged = match &mut self.buffered {
+                        Some(charge) => charge.grow(bytes),
+                        none => {
+                            *none = Charge::new(&self.carve.pool, bytes);
+                            none.is_some()
+                        }
+                    };
+                    if !charged {
+                        return Err(self.no_memory());
+                    }
+                }
+                src.reserve(growth);
+                Ok(())
+            }
+
+            /// Nothing here could ask the reader to stop and wait.
+            fn no_memory(&self) -> DecodeError {
+                let kind = DecodeErrorKind::Budget { waited: Duration::ZERO };
+                DecodeError::new(kind, "memory budget", self.decoder.offset())
             }
         }
 
@@ -141,14 +180,13 @@ macro_rules! framed {
 
             fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Frame<M>>, StreamError> {
                 let frame = self.decoder.decode_from(src, &mut self.carve)?;
-                if frame.is_none() {
-                    if self.carve.wants_list_bytes > 0 {
-                        // Nothing here could ask the reader to stop.
-                        let kind = DecodeErrorKind::Budget { waited: Duration::ZERO };
-                        let offset = self.decoder.offset();
-                        return Err(DecodeError::new(kind, "memory budget", offset).into());
-                    }
-                    reserve(src, self.decoder.needed());
+                if frame.is_some() {
+                    // What is handed out is the consumer's.
+                    self.buffered = None;
+                } else if self.carve.wants_list_bytes > 0 {
+                    return Err(self.no_memory().into());
+                } else {
+                    self.reserve(src)?;
                 }
                 Ok(frame)
             }
@@ -156,7 +194,7 @@ macro_rules! framed {
             fn decode_eof(&mut self, src: &mut BytesMut) -> Result<Option<Frame<M>>, StreamError> {
                 let frame = self.decode(src)?;
                 if frame.is_none() {
-                    self.decoder.finish_from(src)?;
+                    self.end = self.decoder.finish_from(src)?;
                     // What is left of a stream that etcd takes for ended.
                     src.clear();
                 }

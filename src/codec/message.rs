@@ -135,6 +135,7 @@ impl<M: RaftMessage> Decoder<M> {
         if let Some(error) = self.failed {
             return Err(error);
         }
+        carve.wants_list_bytes = 0;
         let decoded = self.step(input, carve);
         if let Err(error) = &decoded {
             self.failed = Some(*error);

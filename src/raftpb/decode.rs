@@ -20,17 +20,33 @@ pub(crate) trait Payloads {
     /// Returns the payload that lies in `span`.
     fn payload(&mut self, span: Span) -> Bytes;
 
+    /// How many more ids the `ConfState`s of this message may hold.
+    fn ids_left(&mut self) -> &mut usize;
+
     /// Asks for room for a list of `bytes` bytes. `false`: not now.
     fn charge(&mut self, bytes: usize) -> bool;
 }
 
 /// Shares every payload, within no budget.
 #[derive(Debug)]
-pub(crate) struct Shared<'a>(pub(crate) &'a Bytes);
+pub(crate) struct Shared<'a> {
+    bytes: &'a Bytes,
+    ids_left: usize,
+}
+
+impl<'a> Shared<'a> {
+    pub(crate) fn new(bytes: &'a Bytes) -> Self {
+        Self { bytes, ids_left: CONF_STATE_IDS_MAX }
+    }
+}
 
 impl Payloads for Shared<'_> {
     fn payload(&mut self, span: Span) -> Bytes {
-        self.0.slice(span.start..span.end)
+        self.bytes.slice(span.start..span.end)
+    }
+
+    fn ids_left(&mut self) -> &mut usize {
+        &mut self.ids_left
     }
 
     fn charge(&mut self, _bytes: usize) -> bool {
@@ -294,13 +310,31 @@ impl Merge for ConfState {
         number: u32,
         wire: u8,
         reader: &mut Reader<'_>,
-        _payloads: &mut impl Payloads,
+        payloads: &mut impl Payloads,
     ) -> Result<bool> {
         match number {
-            1 => read_ids(&mut self.voters, wire, reader, "ConfState.voters")?,
-            2 => read_ids(&mut self.learners, wire, reader, "ConfState.learners")?,
-            3 => read_ids(&mut self.voters_outgoing, wire, reader, "ConfState.voters_outgoing")?,
-            4 => read_ids(&mut self.learners_next, wire, reader, "ConfState.learners_next")?,
+            1 => read_ids(&mut self.voters, wire, reader, payloads.ids_left(), "ConfState.voters")?,
+            2 => read_ids(
+                &mut self.learners,
+                wire,
+                reader,
+                payloads.ids_left(),
+                "ConfState.learners",
+            )?,
+            3 => read_ids(
+                &mut self.voters_outgoing,
+                wire,
+                reader,
+                payloads.ids_left(),
+                "ConfState.voters_outgoing",
+            )?,
+            4 => read_ids(
+                &mut self.learners_next,
+                wire,
+                reader,
+                payloads.ids_left(),
+                "ConfState.learners_next",
+            )?,
             5 => self.auto_leave = reader.expect_varint(wire, "ConfState.auto_leave")? != 0,
             _ => return Ok(false),
         }
@@ -313,14 +347,16 @@ fn read_ids(
     ids: &mut Vec<u64>,
     wire: u8,
     reader: &mut Reader<'_>,
+    left: &mut usize,
     field: &'static str,
 ) -> Result<()> {
     let mut push = |id, at: usize| {
-        if ids.len() == CONF_STATE_IDS_MAX {
+        let Some(fewer) = left.checked_sub(1) else {
             let limit = CONF_STATE_IDS_MAX as u64;
             let kind = DecodeErrorKind::Limit { announced: limit + 1, limit };
             return Err(DecodeError::new(kind, field, at as u64));
-        }
+        };
+        *left = fewer;
         ids.push(id);
         Ok(())
     };

@@ -59,6 +59,6 @@ pub const NESTING_MAX: u32 = 100;
 /// never on the wire between members, and 2 bytes on the wire would cost a hundred times that here.
 pub const RESPONSES_MAX: usize = 4096;
 
-/// How many ids one list of a `ConfState` may hold: far above any cluster, far below what the
+/// How many ids the `ConfState`s of one message may hold, in all their lists: far above any cluster, far below what the
 /// message limit would let a peer make us allocate.
 pub const CONF_STATE_IDS_MAX: usize = 1 << 16;

@@ -38,7 +38,7 @@ impl Wire for Message {
     }
 
     fn decode(bytes: &Bytes) -> Result<Self, DecodeError> {
-        match decode_message(Reader::new(bytes), &mut Shared(bytes)) {
+        match decode_message(Reader::new(bytes), &mut Shared::new(bytes)) {
             Ok(message) => Ok(message),
             Err(Cut::Error(error)) => Err(error),
             Err(Cut::Memory) => unreachable!("these payloads have no budget"),
@@ -79,7 +79,7 @@ macro_rules! wire {
 
             fn decode(bytes: &Bytes) -> Result<Self, DecodeError> {
                 let mut message = <$type as Default>::default();
-                merge(&mut message, Reader::new(bytes), &mut Shared(bytes))?;
+                merge(&mut message, Reader::new(bytes), &mut Shared::new(bytes))?;
                 Ok(message)
             }
         }

@@ -11,7 +11,7 @@
 
 use super::{APP_ENTRIES, LINK_HEARTBEAT, MSG_APP, PREFIX_BYTES, State};
 use crate::buf::{Carve, Charge, Lists, ReceiveBuffer};
-use crate::codec::decoder::{LENGTH_BYTES, LIST_BYTES_UNCHARGED, charge_list, check_length};
+use crate::codec::decoder::{LENGTH_BYTES, LIST_BYTES_UNCHARGED, check_length};
 use crate::codec::{Config, Deviations, Frame, FrameKind, decode_whole, peek_length};
 use crate::error::{DecodeError, DecodeErrorKind};
 use crate::raftpb::{
@@ -109,6 +109,7 @@ impl<M: RaftMessage> Decoder<M> {
         if let Some(error) = self.failed {
             return Err(error);
         }
+        carve.wants_list_bytes = 0;
         let decoded = self.step(input, carve);
         if let Err(error) = &decoded {
             self.failed = Some(*error);
@@ -474,6 +475,7 @@ impl<E> Partial<E> {
         // Where the block is mostly payload, as here it nearly always is, nothing is copied out.
         let shares_all = carve.shares_all(run.len());
         let mut shared_bytes = 0;
+        let mut last_bytes = 0;
         let mut taken = 0;
         while taken < whole
             && let Some(span) = expected.data(run, at)
@@ -486,6 +488,7 @@ impl<E> Partial<E> {
             };
             let (term, index) = (expected.term(), expected.index());
             self.entries.push(M::make_entry(EntryType::NORMAL, term, index, Some(data)));
+            last_bytes = span.end - at;
             at = span.end;
             taken += 1;
             if !expected.advance() {
@@ -493,8 +496,24 @@ impl<E> Partial<E> {
             }
         }
         carve.shared_bytes += shared_bytes;
+        carve.item(last_bytes);
         self.next = self.next.wrapping_add(taken as u64);
         (at, taken)
+    }
+
+    /// Counts a list of `count` entries against the budget. `false`: there is no room for it.
+    fn charge_for(&mut self, count: usize, carve: &Carve) -> bool {
+        let bytes = count * size_of::<E>();
+        if bytes < LIST_BYTES_UNCHARGED {
+            return true;
+        }
+        match &mut self.charge {
+            Some(charge) => charge.grow(bytes),
+            none => {
+                *none = Charge::new(&carve.pool, bytes);
+                none.is_some()
+            }
+        }
     }
 
     /// Makes room for `count` more entries, all of which have arrived.
@@ -506,19 +525,23 @@ impl<E> Partial<E> {
         }
         // More than the announced entries will not come.
         let most = self.entries.len().saturating_add(self.left);
-        let wanted = wanted.max((2 * self.entries.capacity()).min(most));
-        let bytes = wanted * size_of::<E>();
-        let mut charge = None;
-        if bytes >= LIST_BYTES_UNCHARGED {
-            charge = Some(charge_list(carve, bytes)?);
-        }
+        let doubled = wanted.max((2 * self.entries.capacity()).min(most));
+        let wanted = if self.charge_for(doubled, carve) {
+            doubled
+        } else if self.charge_for(wanted, carve) {
+            wanted
+        } else {
+            let bytes = wanted * size_of::<E>();
+            let charged = self.charge.as_ref().map_or(0, Charge::bytes);
+            let can_ever = bytes <= carve.pool.config().budget_bytes;
+            carve.wants_list_bytes = if can_ever { bytes - charged } else { bytes };
+            return Err(());
+        };
         if self.entries.capacity() == 0 {
             self.entries = lists.take(wanted);
         } else {
             self.entries.reserve_exact(wanted - self.entries.len());
         }
-        // The old list counted until the new one was filled.
-        self.charge = charge;
         Ok(())
     }
 }
