@@ -56,4 +56,7 @@
 pub mod buf;
 pub mod codec;
 pub mod error;
+#[cfg(feature = "__fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod raftpb;
