@@ -1,0 +1,209 @@
+//! Writes the seeds of the corpora, from etcd's golden vectors: the streams as they are, and the
+//! messages they hold. The same seeds each time.
+//!
+//! `seed kept` writes only those that are to be kept though they pass no edge of their own. Not here:
+//! making the corpora smaller, which is libFuzzer's (`fuzz/seed.sh`).
+
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+struct Seeds {
+    corpus: PathBuf,
+}
+
+impl Seeds {
+    fn write(&self, target: &str, name: &str, bytes: &[u8]) -> Result<()> {
+        let directory = self.corpus.join(target);
+        fs::create_dir_all(&directory)?;
+        let safe = |c: char| {
+            if c.is_ascii_alphanumeric() || c == '-' || c == '.' { c } else { '_' }
+        };
+        let name: String = name.chars().map(safe).collect();
+        Ok(fs::write(directory.join(format!("seed-{name}")), bytes)?)
+    }
+
+    /// A stream, behind the choices of the stream targets.
+    fn stream(
+        &self,
+        stream: &str,
+        name: &str,
+        dialect: u8,
+        ids: [u8; 2],
+        bytes: &[u8],
+    ) -> Result<()> {
+        let mut header = vec![0; raftwire::fuzzing::stream_header_bytes()];
+        header[0] = dialect;
+        header[3..5].copy_from_slice(&ids);
+        // How it is cut.
+        header[5] = bytes.len() as u8;
+        let target = format!("{stream}_decode");
+        self.write(&target, name, &[&header, bytes].concat())?;
+        // The adapters take both: the first bit says which.
+        if stream == "message" {
+            header[0] += 129;
+        }
+        self.write("framed", name, &[&header, bytes].concat())
+    }
+}
+
+fn hex(value: &Value) -> Result<Vec<u8>> {
+    let text = value.as_str().ok_or("no hex")?;
+    let byte = |at| Ok(u8::from_str_radix(text.get(at..at + 2).ok_or("half a byte")?, 16)?);
+    (0..text.len()).step_by(2).map(byte).collect()
+}
+
+fn list(value: &Value) -> Result<&[Value]> {
+    Ok(value.as_array().ok_or("no list")?)
+}
+
+fn parse(path: &Path) -> Result<Value> {
+    Ok(serde_json::from_str(&fs::read_to_string(path)?)?)
+}
+
+/// The bodies of an AppEntries frame's entries.
+fn entries(frame: &[u8]) -> Vec<&[u8]> {
+    let number =
+        |at: usize| frame[at..at + 8].iter().fold(0, |n, byte| n << 8 | usize::from(*byte));
+    let mut at = 9;
+    let next = |_| {
+        let start = at + 8;
+        at = start + number(at);
+        &frame[start..at]
+    };
+    (0..number(1)).map(next).collect()
+}
+
+fn sessions(seeds: &Seeds, vectors: &Path) -> Result<()> {
+    let files = ["golden-vectors.json", "golden-vectors-3.6.json", "golden-vectors-3.7.json"];
+    for (dialect, file) in (0..).zip(files) {
+        for session in list(&parse(&vectors.join(file))?)? {
+            let text = |key: &str| session[key].as_str().ok_or("no text");
+            let name = format!("{}-{dialect}", text("name")?);
+            let ids =
+                ["local", "remote"].map(|key| session[key].as_u64().unwrap_or_default() as u8);
+            let (mut bytes, mut lines) = (Vec::new(), String::new());
+            for (position, frame) in list(&session["frames"])?.iter().enumerate() {
+                let frame_bytes = hex(&frame["hex"])?;
+                let name = format!("{name}-{position}");
+                match frame["kind"].as_str() {
+                    Some("MsgApp") => seeds.write("raftpb_message", &name, &frame_bytes[9..])?,
+                    Some("message") => seeds.write("raftpb_message", &name, &frame_bytes[8..])?,
+                    Some("AppEntries") => {
+                        for (entry, body) in entries(&frame_bytes).iter().enumerate() {
+                            seeds.write("raftpb_entry", &format!("{name}-{entry}"), body)?;
+                        }
+                    }
+                    _ => {}
+                }
+                bytes.extend(frame_bytes);
+                lines +=
+                    &format!("{{\"kind\":{},\"message\":{}}}\n", frame["kind"], frame["message"]);
+            }
+            // The dialect, the stream, and whether frames keep their kind.
+            let options = dialect | if text("stream")? == "message" { 4 } else { 0 };
+            seeds.write("craft", &name, &[&[options], lines.as_bytes()].concat())?;
+            seeds.stream(text("stream")?, &name, dialect, ids, &bytes)?;
+        }
+    }
+    Ok(())
+}
+
+/// The messages that stand by themselves, behind the byte that says which one it is.
+fn standalone(seeds: &Seeds, vectors: &Path) -> Result<()> {
+    let others = ["Snapshot{", "ConfState{", "HardState{", "ConfChange{", "ConfChangeV2{"];
+    for vector in list(&parse(&vectors.join("pb-vectors.json"))?)? {
+        let name = vector["name"].as_str().ok_or("no name")?;
+        let bodies = ["gogo_3_4", "gogo_3_6", "protobuf_3_7"].map(|key| hex(&vector[key]));
+        let bodies = bodies.into_iter().collect::<Result<BTreeSet<_>>>()?;
+        for (position, body) in bodies.iter().enumerate() {
+            let file = format!("{name}-{position}");
+            if let Some(which) = others.iter().position(|other| name.starts_with(other)) {
+                seeds.write("raftpb_others", &file, &[&[which as u8], &body[..]].concat())?;
+            } else if name.starts_with("Entry{") {
+                seeds.write("raftpb_entry", &file, body)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Crowds of what costs more memory than bytes: no vector has them, and a fuzzer makes short inputs.
+fn crowds(seeds: &Seeds) -> Result<()> {
+    const COUNT: usize = 1500;
+    let field = |number: u8, body: &[u8]| {
+        let len = [body.len() as u8 | 0x80, (body.len() >> 7) as u8];
+        [&[number << 3 | 2], &len[..], body].concat()
+    };
+    let length = |len: usize| (len as u64).to_be_bytes();
+    let conf_state = |ids: &[u8]| field(9, &field(2, &field(1, ids)));
+    for (name, body) in [
+        ("entries", [0x3a, 0].repeat(COUNT)),
+        ("responses", [0x72, 0].repeat(COUNT)),
+        ("responses-with-entries", [0x72, 2, 0x3a, 0].repeat(COUNT / 2)),
+        ("packed-voters", conf_state(&field(1, &[1; COUNT]))),
+        ("learners", conf_state(&[0x10, 1].repeat(COUNT))),
+    ] {
+        seeds.stream("message", name, 1, [0, 0], &[&length(body.len())[..], &body].concat())?;
+        let frame = [&[2], &length(body.len())[..], &body].concat();
+        seeds.stream("msgappv2", name, 1, [0, 0], &frame)?;
+    }
+    let entries = [&[1], &length(COUNT)[..], &vec![0; 8 * COUNT], &[0; 8]].concat();
+    seeds.stream("msgappv2", "empty-entries", 1, [0, 0], &entries)
+}
+
+/// What lies a step beyond an edge's last value, which is no edge of its own.
+fn brinks(seeds: &Seeds) -> Result<()> {
+    let length = |len: usize| (len as u64).to_be_bytes();
+    let framed = |body: &[u8]| [&length(body.len()), body].concat();
+    let app_entries = |entry: &[u8]| [&[1], &length(1)[..], &framed(entry), &[0; 8]].concat();
+    // A MsgApp at the last index there is, and an entry behind it.
+    let last = [&[8, 3, 0x20, 1, 0x28, 1, 0x30], &[0xff; 9][..], &[1]].concat();
+    let wrap = [&[2], &framed(&last)[..], &app_entries(&[0x10, 1])].concat();
+    seeds.stream("msgappv2", "index-wrap", 0, [2, 1], &wrap)?;
+    // Terms of 64, 65 and 67 bits, and of eleven bytes.
+    for (name, end) in [("64", &[1][..]), ("65", &[2]), ("67", &[8]), ("more", &[0x81, 0])] {
+        let name = format!("varint-of-{name}-bits");
+        let entry = [&[0x18, 1, 0x10], &[0xff; 9][..], end].concat();
+        let message = [&[8, 3, 0x20], &[0xff; 9][..], end].concat();
+        seeds.write("raftpb_entry", &name, &entry)?;
+        seeds.write("raftpb_message", &name, &message)?;
+        seeds.stream("msgappv2", &name, 0, [2, 1], &app_entries(&entry))?;
+        seeds.stream("message", &name, 0, [2, 1], &framed(&message))?;
+    }
+    Ok(())
+}
+
+/// Choices the encoders' targets make messages of: there is no vector of these.
+fn choices(seeds: &Seeds) -> Result<()> {
+    for target in ["msgappv2_encode", "message_encode"] {
+        for dialect in 0..3 {
+            // Header; a jump; entries that follow it; a link heartbeat; a message of every field.
+            let header = [dialect, 0, 0, 1, 2, 7];
+            let jump = [12, 0, 9, 5];
+            let entries = [0, 3, 0, 5, 97, 0, 0, 1, 0xf8, 98, 4];
+            let any = [3, 3, 1, 0, 1, 2, 3, 1, 2, 1, 4, 5, 6, 7, 1, 2, 98, 1, 1, 0, 0, 0, 1, 5, 6];
+            let input = [&header[..], &jump, &entries, &entries, &[2], &any, &entries].concat();
+            seeds.write(target, &dialect.to_string(), &input)?;
+        }
+    }
+    Ok(())
+}
+
+fn main() -> Result<()> {
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let seeds = Seeds { corpus: fuzz.join("corpus") };
+    let vectors = fuzz.join("../testdata/vectors");
+    crowds(&seeds)?;
+    brinks(&seeds)?;
+    if std::env::args().any(|argument| argument == "kept") {
+        return Ok(());
+    }
+    sessions(&seeds, &vectors)?;
+    standalone(&seeds, &vectors)?;
+    choices(&seeds)
+}
