@@ -20,7 +20,12 @@ use bytes::{Buf, Bytes};
 /// larger.
 pub const COPY_OUT_BYTES_MAX: usize = 1 << 10;
 
-/// Payloads are copied out of a block of which less than one part in this many is shared payload.
+/// Payloads are copied out of a block of which less than one part in this many is shared payload, so
+/// that what consumers hold pins about this many times itself at the most.
+///
+/// Measured on 16 MiB of heartbeats whose contexts are all kept: contexts of 8 bytes, a sixth of the
+/// stream, pin 2.6 MB of copies where sharing would pin all 16.8; contexts of 64 bytes are shared, and
+/// pin 1.6 times what they are.
 pub const COPY_OUT_FRACTION: usize = 4;
 
 /// An item is large if fewer than this many fill a block. Smaller ones may be cut by its end: to move
