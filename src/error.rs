@@ -37,8 +37,10 @@ pub struct DecodeError {
     pub kind: DecodeErrorKind,
     /// The field it was found in, as in `Message.entries` or `AppEntries.count`.
     pub field: &'static str,
-    /// The offset of the first byte of that field's value (or, where a field cannot begin, of the
-    /// byte that was not understood), counted from the start of the stream.
+    /// The offset, counted from the start of the stream, of the first byte of that field's value; of
+    /// the byte that was not understood, where a field cannot begin; and of the entry or the message
+    /// that holds the field, where what is wrong with it shows only once that is read (strict mode's
+    /// checks of types, terms and indexes).
     pub offset: u64,
 }
 
