@@ -1,14 +1,11 @@
 //! `raftwire craft`: from JSON to the bytes etcd writes, and `inspect | craft` back to the input.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test fails by panicking, its helpers too"
-)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 mod support;
 
 use serde_json::{Value, json};
-use std::process::Output;
+use std::process::{Output, Stdio};
 use support::{
     DIALECTS, Session, clean, empty_snapshot, inspect, run, session_named, sessions, stderr,
 };
@@ -24,17 +21,11 @@ fn crafted(output: Output) -> Vec<u8> {
 }
 
 fn lines<'a>(values: impl IntoIterator<Item = &'a Value>) -> String {
-    values
-        .into_iter()
-        .map(|value| format!("{value}\n"))
-        .collect()
+    values.into_iter().map(|value| format!("{value}\n")).collect()
 }
 
 fn messages(output: &Output) -> Vec<Value> {
-    clean(output)
-        .into_iter()
-        .map(|mut frame| frame["message"].take())
-        .collect()
+    clean(output).into_iter().map(|mut frame| frame["message"].take()).collect()
 }
 
 #[test]
@@ -102,10 +93,7 @@ fn msg_app(index: u64) -> Value {
 
 fn kinds(bytes: &[u8]) -> Vec<Value> {
     let options = ["--local", "2", "--remote", "1"];
-    clean(&inspect(options, bytes))
-        .into_iter()
-        .map(|mut frame| frame["kind"].take())
-        .collect()
+    clean(&inspect(options, bytes)).into_iter().map(|mut frame| frame["kind"].take()).collect()
 }
 
 #[test]
@@ -113,10 +101,7 @@ fn derives_the_kind_unless_told_to_keep_it() {
     let frame = json!({"kind": "MsgApp", "message": msg_app(7)});
     let input = lines([&frame, &frame]);
     assert_eq!(kinds(&crafted(craft([], &input))), ["MsgApp", "AppEntries"]);
-    assert_eq!(
-        kinds(&crafted(craft(["--keep-kind"], &input))),
-        ["MsgApp", "MsgApp"]
-    );
+    assert_eq!(kinds(&crafted(craft(["--keep-kind"], &input))), ["MsgApp", "MsgApp"]);
 }
 
 #[test]
@@ -129,10 +114,7 @@ fn keeps_the_kind_of_a_frame_that_would_lose_something() {
     // Etcd's encoder would lose it, and a line that does not say otherwise asks for its bytes.
     let output = craft([], &lines([&message, &message]));
     let notes = stderr(&output);
-    assert!(
-        notes.contains("line 2: note: the frame does not carry context"),
-        "{notes}"
-    );
+    assert!(notes.contains("line 2: note: the frame does not carry context"), "{notes}");
     assert_eq!(kinds(&crafted(output)), ["MsgApp", "AppEntries"]);
 }
 
@@ -212,13 +194,8 @@ fn loses_nothing_a_message_can_hold() {
 
 #[test]
 fn nests_as_deep_as_the_decoder() {
-    let nested = |levels| {
-        format!(
-            "{}{{}}{}",
-            r#"{"responses":["#.repeat(levels),
-            "]}".repeat(levels)
-        )
-    };
+    let nested =
+        |levels| format!("{}{{}}{}", r#"{"responses":["#.repeat(levels), "]}".repeat(levels));
     let options = ["--stream", "message", "--dialect", "3.6"];
     let bytes = crafted(craft(options, &nested(99)));
     let printed = inspect(["--stream", "message"], &bytes);
@@ -227,11 +204,7 @@ fn nests_as_deep_as_the_decoder() {
     assert_eq!(crafted(craft(options, &text)), bytes);
     let output = craft(options, &nested(1000));
     assert_eq!(output.status.code(), Some(1));
-    assert!(
-        stderr(&output).contains("nested too deep"),
-        "{}",
-        stderr(&output)
-    );
+    assert!(stderr(&output).contains("nested too deep"), "{}", stderr(&output));
 }
 
 #[test]
@@ -250,40 +223,25 @@ fn names_the_line_and_the_key_of_what_it_cannot_read() {
         (r#"{"context":"zz"}"#, &["`context`"]),
         (r#"{"entries":[{"data":7}]}"#, &["`entries[0].data`"]),
         (r#"{"entries":null}"#, &["`entries`"]),
-        (
-            r#"{"message":{"entries":[{},{"x":7}]}}"#,
-            &["message.entries[1]", "x"],
-        ),
+        (r#"{"message":{"entries":[{},{"x":7}]}}"#, &["message.entries[1]", "x"]),
         (r#"{"message":{},"kinds":"MsgApp"}"#, &["kinds"]),
         (r#"{"message":{},"kind":"msgapp"}"#, &["`kind`", "msgapp"]),
         (r#"{"message":{},"term":1}"#, &["term"]),
         (r#"{"message":{}"#, &["EOF"]),
         (r#"{} {}"#, &["trailing"]),
         ("[]", &["expected an object"]),
-        (
-            r#"{"entries":[[]]}"#,
-            &["`entries[0]`", "expected an object"],
-        ),
-        (
-            r#"{"snapshot":{"metadata":[]}}"#,
-            &["`snapshot.metadata`", "expected an object"],
-        ),
+        (r#"{"entries":[[]]}"#, &["`entries[0]`", "expected an object"]),
+        (r#"{"snapshot":{"metadata":[]}}"#, &["`snapshot.metadata`", "expected an object"]),
         (r#"{"message":[]}"#, &["`message`", "expected an object"]),
         (r#"{"message":null}"#, &["`message`", "expected an object"]),
         ("hello", &["column"]),
         ("\u{0}", &["column"]),
     ] {
-        let output = craft(
-            [],
-            &format!("{{\"type\":\"MsgHeartbeat\"}}\n{line}\n{{}}\n"),
-        );
+        let output = craft([], &format!("{{\"type\":\"MsgHeartbeat\"}}\n{line}\n{{}}\n"));
         assert_eq!(output.status.code(), Some(1), "{line}");
         assert_eq!(output.stdout, [0], "what was read before stays: {line}");
         let error = stderr(&output);
-        assert!(
-            error.contains("line 2") && error.lines().count() == 1,
-            "{error}"
-        );
+        assert!(error.contains("line 2") && error.lines().count() == 1, "{error}");
         for word in words {
             assert!(error.contains(word), "{line}: {error}");
         }
@@ -292,11 +250,7 @@ fn names_the_line_and_the_key_of_what_it_cannot_read() {
 
 #[test]
 fn tells_usage_and_io_errors_from_malformed_input() {
-    for options in [
-        &["--stream", "x"][..],
-        &["--dialect", "4"],
-        &["/no/such/file"],
-    ] {
+    for options in [&["--stream", "x"][..], &["--dialect", "4"], &["/no/such/file"]] {
         let output = craft(options.iter().copied(), "");
         assert_eq!(output.status.code(), Some(2), "{options:?}");
     }
@@ -305,4 +259,24 @@ fn tells_usage_and_io_errors_from_malformed_input() {
 #[test]
 fn makes_nothing_of_nothing() {
     assert_eq!(crafted(craft([], "")), b"");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn keeps_its_exit_code_when_stderr_is_full() {
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let status = support::command().args(["craft", "/"]).stderr(full()).status().unwrap();
+    assert_eq!(status.code(), Some(2));
+    // A note, and then an error.
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("lines.jsonl");
+    std::fs::write(&path, "{\"type\":\"MsgHeartbeat\",\"term\":1}\n[]\n").unwrap();
+    let status = support::command()
+        .arg("craft")
+        .arg(&path)
+        .stdout(Stdio::null())
+        .stderr(full())
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(1));
 }

@@ -1,10 +1,7 @@
 //! `raftwire inspect` on streams that real etcds wrote, and on what is left of them when they are
 //! cut, bent or wrapped in HTTP.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test fails by panicking, its helpers too"
-)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 mod support;
 
@@ -17,19 +14,10 @@ fn prints_what_etcd_wrote_in_every_dialect() {
     for (dialect, vectors) in DIALECTS {
         for session in sessions(vectors) {
             let printed = clean(&inspect(session.options(), &session.bytes()));
-            assert_eq!(
-                printed.len(),
-                session.frames.len(),
-                "{dialect} {}",
-                session.name
-            );
+            assert_eq!(printed.len(), session.frames.len(), "{dialect} {}", session.name);
             let mut offset = 0;
             for (printed, frame) in printed.iter().zip(&session.frames) {
-                assert_eq!(
-                    printed["message"], frame.decoded,
-                    "{dialect} {}",
-                    session.name
-                );
+                assert_eq!(printed["message"], frame.decoded, "{dialect} {}", session.name);
                 assert_eq!(printed["kind"], frame.kind);
                 assert_eq!(printed["offset"], offset);
                 assert_eq!(printed["len"], frame.bytes.len());
@@ -45,12 +33,7 @@ fn marks_no_frame_of_the_dialect_it_is_asked_for() {
         for session in sessions(vectors) {
             let options = session.options().into_iter().chain(["--dialect", dialect]);
             for frame in clean(&inspect(options, &session.bytes())) {
-                assert_eq!(
-                    frame.get("exact"),
-                    None,
-                    "{dialect} {} {frame}",
-                    session.name
-                );
+                assert_eq!(frame.get("exact"), None, "{dialect} {} {frame}", session.name);
             }
         }
     }
@@ -79,15 +62,9 @@ fn marks_a_message_frame_etcd_would_have_compressed() {
     message["entries"] = serde_json::json!([]);
     let line = serde_json::json!({"kind": "MsgApp", "message": message}).to_string();
     let again = run(["craft", "--keep-kind"], line.as_bytes()).stdout;
-    let printed = clean(&inspect(
-        ["--dialect", "3.4"],
-        &[first.clone(), again].concat(),
-    ));
+    let printed = clean(&inspect(["--dialect", "3.4"], &[first.clone(), again].concat()));
     assert_eq!(printed[0].get("exact"), None);
-    assert_eq!(
-        (&printed[1]["kind"], &printed[1]["exact"]),
-        (&"MsgApp".into(), &false.into())
-    );
+    assert_eq!((&printed[1]["kind"], &printed[1]["exact"]), (&"MsgApp".into(), &false.into()));
 }
 
 #[test]
@@ -112,10 +89,7 @@ fn takes_member_ids_from_the_command_line() {
     let bytes = session_named("v2-zero-state-appentries").bytes();
     let options = ["--local", "0xff", "--remote", "18446744073709551615"];
     let first = &clean(&inspect(options, &bytes))[0]["message"];
-    assert_eq!(
-        (&first["to"], &first["from"]),
-        (&255.into(), &u64::MAX.into())
-    );
+    assert_eq!((&first["to"], &first["from"]), (&255.into(), &u64::MAX.into()));
     let first = &clean(&inspect([], &bytes))[0]["message"];
     assert_eq!((&first["to"], &first["from"]), (&0.into(), &0.into()));
 }
@@ -140,11 +114,7 @@ fn prints_the_frames_before_a_cut_wherever_it_is() {
             clean(&output);
         } else {
             assert_eq!(output.status.code(), Some(1), "{cut}");
-            assert!(
-                stderr(&output).contains("stream ended inside a frame"),
-                "{}",
-                stderr(&output)
-            );
+            assert!(stderr(&output).contains("stream ended inside a frame"), "{}", stderr(&output));
             assert!(stderr(&output).contains("at byte "), "{}", stderr(&output));
         }
     }
@@ -166,18 +136,10 @@ fn prints_the_frames_before_a_malformed_one() {
 
 #[test]
 fn reports_deviations_or_refuses_them_when_strict() {
-    for name in [
-        "v2-non-msgapp-type-quirk",
-        "v2-noncontiguous-entry-index-quirk",
-    ] {
+    for name in ["v2-non-msgapp-type-quirk", "v2-noncontiguous-entry-index-quirk"] {
         let session = session_named(name);
         let printed = clean(&inspect(session.options(), &session.bytes()));
-        assert!(
-            printed
-                .iter()
-                .any(|frame| frame.get("deviations").is_some()),
-            "{name}"
-        );
+        assert!(printed.iter().any(|frame| frame.get("deviations").is_some()), "{name}");
         let options = session.options().into_iter().chain(["--strict"]);
         let output = inspect(options, &session.bytes());
         assert_eq!(output.status.code(), Some(1), "{name}");
@@ -208,11 +170,7 @@ fn takes_chunk_framing_off_whatever_the_chunks_are() {
         let printed = clean(&inspect(options, &framed));
         assert_eq!(printed.len(), plain.len());
         for (mut printed, plain) in printed.into_iter().zip(&plain) {
-            let at = printed
-                .as_object_mut()
-                .unwrap()
-                .remove("file_offset")
-                .unwrap();
+            let at = printed.as_object_mut().unwrap().remove("file_offset").unwrap();
             let kind = framed[usize::try_from(at.as_u64().unwrap()).unwrap()];
             let offset = usize::try_from(plain["offset"].as_u64().unwrap()).unwrap();
             assert_eq!((kind, &printed), (bytes[offset], plain), "{size}");
@@ -257,10 +215,7 @@ fn says_where_the_http_framing_is_broken() {
     assert!(error.contains("at byte 6 of the file"), "{error}");
     let (count, error) = refused("--chunked", b"1\r\n\0\r\n0\r\n\r\nHTTP/1.1 200 OK\r\n");
     assert_eq!(count, 1);
-    assert!(
-        error.contains("after the end of the body at byte 11 "),
-        "{error}"
-    );
+    assert!(error.contains("after the end of the body at byte 11 "), "{error}");
     let (_, error) = refused("--http", b"HTTP/1.1 410 Gone\r\n\r\n");
     assert!(error.contains("410"), "{error}");
     let (_, error) = refused("--http", b"HTTP/1.1 200 OK\r\nServer: etc");
@@ -286,10 +241,7 @@ fn reads_a_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("stream.bin");
     std::fs::write(&path, session.bytes()).unwrap();
-    let options = session
-        .options()
-        .into_iter()
-        .chain([path.to_str().unwrap()]);
+    let options = session.options().into_iter().chain([path.to_str().unwrap()]);
     assert_eq!(clean(&inspect(options, b"")).len(), session.frames.len());
 }
 
@@ -311,6 +263,14 @@ fn tells_usage_and_io_errors_from_malformed_streams() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn keeps_its_exit_code_when_stderr_is_full() {
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let status = command().args(["inspect", "/"]).stderr(full()).status().unwrap();
+    assert_eq!(status.code(), Some(2));
+}
+
+#[test]
 fn ends_quietly_when_nobody_reads_on() {
     let mut child = command()
         .args(["inspect", "--format", "json"])
@@ -324,10 +284,7 @@ fn ends_quietly_when_nobody_reads_on() {
     let mut stdin = child.stdin.take().unwrap();
     while stdin.write_all(&[0; 4096]).is_ok() {}
     let output = child.wait_with_output().unwrap();
-    assert_eq!(
-        (output.status.code(), stderr(&output)),
-        (Some(0), String::new())
-    );
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()));
 }
 
 /// A long stream goes through in the memory of its largest frame.
@@ -360,10 +317,7 @@ fn memory_does_not_grow_with_the_stream() {
     drop(stdin);
     assert!(child.wait().unwrap().success());
     reader.join().unwrap();
-    let peak = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let peak_kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
     assert!(peak_kib < PEAK_KIB_MAX, "{peak_kib} KiB");
 }

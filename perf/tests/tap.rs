@@ -1,10 +1,7 @@
 //! `raftwire tap` between a client and a server on the loopback.
 
 #![cfg(unix)]
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test fails by panicking, its helpers too"
-)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 mod support;
 
@@ -28,14 +25,7 @@ impl Tap {
     fn start(to: SocketAddr, options: &[&str]) -> Self {
         let out = tempfile::tempdir().unwrap();
         let mut child = command()
-            .args([
-                "tap",
-                "--listen",
-                "127.0.0.1:0",
-                "--to",
-                &to.to_string(),
-                "--out",
-            ])
+            .args(["tap", "--listen", "127.0.0.1:0", "--to", &to.to_string(), "--out"])
             .arg(out.path())
             .args(options)
             .stdout(Stdio::piped())
@@ -43,20 +33,9 @@ impl Tap {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let address = line
-            .trim_end()
-            .strip_prefix("listening on ")
-            .unwrap()
-            .parse()
-            .unwrap();
-        Self {
-            child,
-            address,
-            out,
-        }
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim_end().strip_prefix("listening on ").unwrap().parse().unwrap();
+        Self { child, address, out }
     }
 
     fn connect(&self) -> TcpStream {
@@ -64,29 +43,20 @@ impl Tap {
     }
 
     /// Stops it, and returns its index, its directory and what it complained of.
-    fn stop(mut self) -> (Vec<Value>, TempDir, String) {
+    fn stop(self) -> (Vec<Value>, TempDir, String) {
+        self.stop_with(0)
+    }
+
+    /// The same of a tap that ends with this exit code.
+    fn stop_with(mut self, code: i32) -> (Vec<Value>, TempDir, String) {
         let id = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &id])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
         let mut complaints = String::new();
-        self.child
-            .stderr
-            .take()
-            .unwrap()
-            .read_to_string(&mut complaints)
-            .unwrap();
-        assert_eq!(self.child.wait().unwrap().code(), Some(0), "{complaints}");
+        self.child.stderr.take().unwrap().read_to_string(&mut complaints).unwrap();
+        assert_eq!(self.child.wait().unwrap().code(), Some(code), "{complaints}");
         let out = std::mem::replace(&mut self.out, tempfile::tempdir().unwrap());
         let index = std::fs::read_to_string(out.path().join("index.jsonl")).unwrap();
-        let index = index
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
+        let index = index.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         (index, out, complaints)
     }
 }
@@ -105,9 +75,7 @@ fn recorded(out: &Path, direction: &Value) -> Vec<u8> {
 
 /// Bytes in which a lost, doubled or moved piece shows.
 fn pattern(seed: usize, bytes: usize) -> Vec<u8> {
-    (0..bytes)
-        .map(|at| (at.wrapping_mul(31) ^ (at >> 8) ^ seed).to_le_bytes()[0])
-        .collect()
+    (0..bytes).map(|at| (at.wrapping_mul(31) ^ (at >> 8) ^ seed).to_le_bytes()[0]).collect()
 }
 
 fn receive_all(stream: &mut TcpStream) -> Vec<u8> {
@@ -206,10 +174,7 @@ fn forwards_on_when_the_limit_is_reached() {
         assert_eq!(receive_all(&mut client), b"short");
     });
     let (index, out, _) = tap.stop();
-    assert_eq!(
-        recorded(out.path(), &index[0]["to_server"]),
-        request[..1000]
-    );
+    assert_eq!(recorded(out.path(), &index[0]["to_server"]), request[..1000]);
     assert_eq!(index[0]["to_server"]["bytes"], request.len());
     assert_eq!(index[0]["to_server"]["recorded_bytes"], 1000);
     assert_eq!(recorded(out.path(), &index[0]["to_client"]), b"short");
@@ -245,10 +210,7 @@ fn keeps_what_passed_before_it_is_stopped() {
     assert_eq!(cut.status.code(), Some(1));
     assert_eq!(support::frames(&cut).len(), session.frames.len());
     let whole = [&recorded[..], b"0\r\n\r\n"].concat();
-    clean(&inspect(
-        session.options().into_iter().chain(["--http"]),
-        &whole,
-    ));
+    clean(&inspect(session.options().into_iter().chain(["--http"]), &whole));
 }
 
 #[test]
@@ -263,11 +225,7 @@ fn passes_on_that_a_side_is_gone() {
     drop(accepted);
     assert!(matches!(client.read(&mut [0]), Ok(0) | Err(_)));
     let (index, out, _) = tap.stop();
-    assert!(
-        index[0]["to_client"]["end"]["read_error"].is_string(),
-        "{}",
-        index[0]
-    );
+    assert!(index[0]["to_client"]["end"]["read_error"].is_string(), "{}", index[0]);
     assert_eq!(index[0]["to_server"]["end"], "aborted");
     assert_eq!(recorded(out.path(), &index[0]["to_server"]), b"unread");
 }
@@ -281,12 +239,7 @@ fn tells_of_a_server_it_cannot_reach() {
     let tap = Tap::start(nobody, &[]);
     assert!(matches!(tap.connect().read(&mut [0]), Ok(0) | Err(_)));
     let (index, _out, _) = tap.stop();
-    assert!(
-        index[0]["error"]
-            .as_str()
-            .unwrap()
-            .contains(&nobody.to_string())
-    );
+    assert!(index[0]["error"].as_str().unwrap().contains(&nobody.to_string()));
     assert_eq!(index[0]["to_server"], Value::Null);
 }
 
@@ -295,22 +248,12 @@ fn writes_over_no_recording() {
     let out = tempfile::tempdir().unwrap();
     std::fs::write(out.path().join("index.jsonl"), "").unwrap();
     let output = command()
-        .args([
-            "tap",
-            "--listen",
-            "127.0.0.1:0",
-            "--to",
-            "127.0.0.1:1",
-            "--out",
-        ])
+        .args(["tap", "--listen", "127.0.0.1:0", "--to", "127.0.0.1:1", "--out"])
         .arg(out.path())
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(2));
-    let output = command()
-        .args(["tap", "--listen", "127.0.0.1:0"])
-        .output()
-        .unwrap();
+    let output = command().args(["tap", "--listen", "127.0.0.1:0"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let output = command()
         .args(["tap", "--listen", "nowhere", "--to", "127.0.0.1:1", "--out"])
@@ -318,4 +261,59 @@ fn writes_over_no_recording() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(2));
+    // The command can be corrected and given again.
+    assert!(!out.path().join("new/index.jsonl").exists());
+}
+
+#[test]
+fn forwards_on_when_the_disk_is_full() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let out = tempfile::tempdir().unwrap();
+    // No file may grow, and the signal that would say so is ignored.
+    let mut child = Command::new("sh")
+        .args([
+            "-c",
+            "trap '' XFSZ; ulimit -f 0; exec \"$@\"",
+            "sh",
+            env!("CARGO_BIN_EXE_raftwire"),
+        ])
+        .args(["tap", "--listen", "127.0.0.1:0", "--to"])
+        .arg(server.local_addr().unwrap().to_string())
+        .arg("--out")
+        .arg(out.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address: SocketAddr =
+        line.trim_end().strip_prefix("listening on ").unwrap().parse().unwrap();
+    let tap = Tap { child, address, out };
+    let connect = || {
+        let client = tap.connect();
+        (client, server.accept().unwrap().0)
+    };
+    let pass = |from: &mut TcpStream, to: &mut TcpStream| {
+        from.write_all(b"passes").unwrap();
+        let mut received = [0; 6];
+        to.read_exact(&mut received).unwrap();
+        assert_eq!(&received, b"passes");
+    };
+    let (mut open_client, mut open_server) = connect();
+    pass(&mut open_client, &mut open_server);
+    // Two connections end, and cannot be entered into the index; the first lives on.
+    for _ in 0..2 {
+        let (mut client, mut accepted) = connect();
+        pass(&mut client, &mut accepted);
+        client.shutdown(Shutdown::Write).unwrap();
+        assert!(receive_all(&mut accepted).is_empty());
+        accepted.shutdown(Shutdown::Write).unwrap();
+        assert!(receive_all(&mut client).is_empty());
+        pass(&mut open_client, &mut open_server);
+        pass(&mut open_server, &mut open_client);
+    }
+    let (index, _out, complaints) = tap.stop_with(2);
+    assert!(index.is_empty());
+    assert_eq!(complaints.matches("not in the index").count(), 1, "{complaints}");
 }

@@ -62,10 +62,11 @@ pub struct Options {
 
 /// The longest line that is read.
 ///
-/// The largest message, 512 MiB, has two hex digits a byte, and as much again is for the keys of its
-/// entries. Only a message of some ten million nearly empty entries, or of nested messages, has a
-/// longer line.
-pub const LINE_BYTES_MAX: u64 = 2 * 2 * (512 << 20);
+/// The largest message, 512 MiB, has two hex digits a byte: 1 GiB. 256 MiB more are for keys and
+/// numbers: 64 bytes for each of 4 Mi entries, which are that message's if they have 128 bytes each.
+/// Only a message of hundreds of MiB in smaller entries has a longer line. How much memory a line's
+/// items take is bounded apart from this, by [`LIST_ITEMS_MAX`](crate::json::LIST_ITEMS_MAX).
+pub const LINE_BYTES_MAX: u64 = 2 * (512 << 20) + (256 << 20);
 
 impl Default for Options {
     fn default() -> Self {
@@ -84,7 +85,7 @@ pub fn run(args: &Args) -> ExitCode {
     let source = match Source::open(&args.file) {
         Ok(source) => source,
         Err(error) => {
-            eprintln!("raftwire craft: {error}");
+            complain(&error);
             return ExitCode::from(2);
         }
     };
@@ -99,9 +100,7 @@ pub fn run(args: &Args) -> ExitCode {
         BufReader::with_capacity(input::PIECE_BYTES, source),
         &mut output,
         &options,
-        |line, note| {
-            eprintln!("raftwire craft: line {line}: note: {note}");
-        },
+        |line, note| complain(format_args!("line {line}: note: {note}")),
     );
     match crafted {
         Ok(()) => ExitCode::SUCCESS,
@@ -109,13 +108,18 @@ pub fn run(args: &Args) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("raftwire craft: {error}");
+            complain(&error);
             ExitCode::from(match error {
                 CraftError::Read(_) | CraftError::Write(_) => 2,
                 _ => 1,
             })
         }
     }
+}
+
+/// Tells stderr, if it can be told: the exit code says as much as it can.
+fn complain(what: impl fmt::Display) {
+    let _ = writeln!(io::stderr(), "raftwire craft: {what}");
 }
 
 /// Writes the stream that `input`'s lines describe, telling `note` what each lost on the way.

@@ -79,8 +79,7 @@ fn body_framing(
                 return Err(UnframeErrorKind::Coding);
             }
         } else if header.name.eq_ignore_ascii_case("content-length") {
-            let length = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-            let length = length.ok_or(UnframeErrorKind::Length)?;
+            let length = length(value).ok_or(UnframeErrorKind::Length)?;
             // Chunk framing overrides a length; two lengths must agree.
             match framing {
                 BodyFraming::Length(other) if other != length => {
@@ -92,6 +91,12 @@ fn body_framing(
         }
     }
     Ok(Some(framing))
+}
+
+/// Reads a length: digits alone, where `parse` would take a `+` too.
+fn length(value: &[u8]) -> Option<u64> {
+    let digits = value.iter().all(u8::is_ascii_digit).then_some(value)?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -131,6 +136,9 @@ mod tests {
             ("Transfer-Encoding: chunked\r\nContent-Length: 1\r\n", Ok(BodyFraming::Chunked)),
             ("Content-Length: 1\r\nContent-Length: 2\r\n", Err(UnframeErrorKind::Length)),
             ("Content-Length: -1\r\n", Err(UnframeErrorKind::Length)),
+            ("Content-Length: +1\r\n", Err(UnframeErrorKind::Length)),
+            ("Content-Length:\r\n", Err(UnframeErrorKind::Length)),
+            ("Content-Length: 18446744073709551616\r\n", Err(UnframeErrorKind::Length)),
             ("Transfer-Encoding: gzip, chunked\r\n", Err(UnframeErrorKind::Coding)),
             ("Content-Encoding: gzip\r\n", Err(UnframeErrorKind::Coding)),
         ] {

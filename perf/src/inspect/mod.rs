@@ -19,11 +19,12 @@ mod unframe;
 use crate::frame::{self, Stream};
 use crate::input::{self, Source};
 use crate::json::{Written, as_read_back};
-use decode::FrameDecoder;
+use decode::{Filled, FrameDecoder};
 use exact::Comparison;
 use print::{Format, Printed, Printer, State};
+use raftwire::buf::PoolConfig;
 use raftwire::codec::{Config, Frame, Mode};
-use raftwire::error::{DecodeError, Fault};
+use raftwire::error::{DecodeError, DecodeErrorKind, Fault};
 use raftwire::raftpb::{Dialect, Message};
 use std::fmt;
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
@@ -78,7 +79,8 @@ pub fn run(args: &Args) -> ExitCode {
         // Whoever reads has seen enough.
         Err(Error::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("raftwire inspect: {error}");
+            // Where nobody hears it, the exit code says as much as it can.
+            let _ = writeln!(io::stderr(), "raftwire inspect: {error}");
             ExitCode::from(error.exit_code())
         }
     }
@@ -119,7 +121,7 @@ impl<W: Write> Inspector<W> {
         let config = Config::default().mode(mode).local(args.local).remote(args.remote);
         Self {
             unframer: Unframer::new(around),
-            decoder: FrameDecoder::new(args.stream, config),
+            decoder: FrameDecoder::new(args.stream, config, PoolConfig::default()),
             comparison: args.dialect.map(|dialect| Comparison::new(args.stream, dialect)),
             printer,
             stream_bytes: 0,
@@ -162,8 +164,9 @@ impl<W: Write> Inspector<W> {
         }
         let mut rest = data;
         while !rest.is_empty() {
-            let count = self.decoder.fill(rest)?;
-            rest = &rest[count..];
+            if let Filled::Taken(count) = self.decoder.fill(rest)? {
+                rest = &rest[count..];
+            }
             while let Some(frame) = self.decoder.next()? {
                 let end = frame.offset + frame.len;
                 self.print(frame)?;
@@ -193,10 +196,12 @@ impl<W: Write> Inspector<W> {
     }
 
     fn finish(&mut self) -> Result<(), Error> {
-        // A last frame that is whole but had no memory is not a truncated one.
-        self.decoder.fill(&[])?;
-        while let Some(frame) = self.decoder.next()? {
-            self.print(frame)?;
+        // A last frame that is whole but had no memory is not a truncated one. It may have several
+        // lists, and ask for each.
+        while self.decoder.fill(&[])? == Filled::Decode {
+            while let Some(frame) = self.decoder.next()? {
+                self.print(frame)?;
+            }
         }
         let deviations = self.decoder.finish()?;
         if !deviations.is_empty() {
@@ -246,6 +251,12 @@ impl fmt::Display for Error {
             Self::Read(error) => write!(f, "reading: {error}"),
             Self::Write(error) => write!(f, "writing: {error}"),
             Self::Unframe(error) => error.fmt(f),
+            Self::Decode(error) if matches!(error.kind, DecodeErrorKind::Budget { .. }) => {
+                // How long it waited for the memory says nothing here: it did not.
+                let mib = PoolConfig::default().budget_bytes >> 20;
+                let DecodeError { field, offset, .. } = error;
+                write!(f, "more than {mib} MiB of memory needed for {field} at byte {offset}")
+            }
             Self::Decode(error) => error.fmt(f),
             Self::Truncated { offset } => {
                 write!(f, "stream ended inside a frame, between two fields, at byte {offset}")

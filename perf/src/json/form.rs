@@ -2,7 +2,7 @@
 //! and into the types of `raftpb`. How a single value is written stands in `value.rs`.
 
 use super::object::{Form, Object};
-use super::value::{entries, entry_type, message_type, payload, responses, snapshot};
+use super::value::{entries, entry_type, ids, message_type, payload, responses, snapshot};
 use bytes::Bytes;
 use raftwire::raftpb::{
     ConfState, Entries, Entry, EntryType, Message, MessageType, Snapshot, SnapshotMetadata,
@@ -78,9 +78,13 @@ struct MetadataForm {
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "ConfState", default = "ConfState::default", deny_unknown_fields)]
 struct ConfStateForm {
+    #[serde(with = "ids")]
     voters: Vec<u64>,
+    #[serde(with = "ids")]
     learners: Vec<u64>,
+    #[serde(with = "ids")]
     voters_outgoing: Vec<u64>,
+    #[serde(with = "ids")]
     learners_next: Vec<u64>,
     auto_leave: bool,
 }

@@ -2,6 +2,7 @@
 //! from a file is not done here.
 
 use super::form::{Read, forget_empty_snapshot};
+use super::value::items;
 use crate::frame::KindName;
 use raftwire::codec::FrameKind;
 use raftwire::raftpb::Message;
@@ -87,6 +88,7 @@ impl<'de> Visitor<'de> for FrameVisitor {
 
 fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, LineError> {
     let deserializer = || {
+        items::begin();
         let mut deserializer = serde_json::Deserializer::from_slice(text);
         // `responses` has its own limit, and nothing else nests.
         deserializer.disable_recursion_limit();
@@ -154,7 +156,7 @@ impl std::error::Error for LineError {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json::Written;
+    use crate::json::{LIST_ITEMS_MAX, Written};
     use bytes::Bytes;
     use raftwire::raftpb::{Entry, NESTING_MAX, RESPONSES_MAX, Snapshot};
 
@@ -205,6 +207,25 @@ mod tests {
         assert_eq!(error.reason, "too many nested messages");
         // The level is counted down again.
         assert!(Line::read(nested(NESTING_MAX).as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn bounds_the_items_of_all_lists_together() {
+        let ids = |count: usize| format!("[1{}]", ",1".repeat(count - 1));
+        // An entry and two lists of ids.
+        let line = |count: usize| {
+            format!(
+                r#"{{"entries":[{{}}],"snapshot":{{"metadata":{{"conf_state":
+                {{"voters":{},"learners":{}}}}}}}}}"#,
+                ids(count - 2),
+                ids(1)
+            )
+        };
+        let error = Line::read(line(LIST_ITEMS_MAX + 1).as_bytes()).unwrap_err();
+        assert_eq!(error.reason, "more than 16777216 items in lists");
+        assert_eq!(error.key, "snapshot.metadata.conf_state.learners[0]");
+        // Each line is counted anew.
+        assert!(Line::read(line(LIST_ITEMS_MAX).as_bytes()).is_ok());
     }
 
     #[test]

@@ -15,7 +15,8 @@
 //! - Written: every key, in this order, but for `vote` and `responses`, which follow `context` when
 //!   they are not zero or empty. `snapshot` is always an object; the empty one means none.
 //! - Read: a key may be missing (its value is then zero, or none), and comes once; an unknown key
-//!   is an error, so that a misspelt one is not silently a zero. `snapshot` may be `null`.
+//!   is an error, so that a misspelt one is not silently a zero. `snapshot` may be `null`. A line's
+//!   lists have no more than [`LIST_ITEMS_MAX`] items.
 //!
 //! | file | holds |
 //! |---|---|
@@ -28,6 +29,12 @@ mod form;
 mod line;
 mod object;
 mod value;
+
+/// The most items that the lists of a line may have, entries and member ids together: one for each
+/// 32 bytes of the largest message, 512 MiB. Without a limit a list of `{}`, three bytes of text each,
+/// would take some thirty times its text. With it, at most a GiB; only a message of more entries,
+/// which are nearly empty then, cannot be read.
+pub const LIST_ITEMS_MAX: usize = (512 << 20) / 32;
 
 pub use form::{Written, as_read_back};
 pub use line::{Line, LineError};

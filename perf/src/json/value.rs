@@ -137,10 +137,68 @@ macro_rules! list {
     };
 }
 
-list!(entries, Entries, Entry, "Object::<EntryForm>");
+list!(entries, Entries, Entry, "counted_entry");
 list!(nested, Vec<Message>, Message, "counted");
+list!(ids, Vec<u64>, u64, "counted_id");
 
-/// A message inside another, counted when it is read.
+/// The items of all lists of a line, counted as they are read: each takes far more memory than the
+/// few bytes of text it may be.
+pub(super) mod items {
+    use super::*;
+    use crate::json::LIST_ITEMS_MAX;
+    use std::cell::Cell;
+
+    thread_local! {
+        static COUNT: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// Begins a line.
+    pub(in super::super) fn begin() {
+        COUNT.set(0);
+    }
+
+    pub(super) fn count<E: Error>() -> Result<(), E> {
+        let count = COUNT.get();
+        if count == LIST_ITEMS_MAX {
+            return Err(E::custom(format_args!("more than {LIST_ITEMS_MAX} items in lists")));
+        }
+        COUNT.set(count + 1);
+        Ok(())
+    }
+}
+
+/// A module for an item that is counted when it is read.
+macro_rules! counted_item {
+    ($module:ident, $item:ty, $serialize:expr, $deserialize:expr) => {
+        mod $module {
+            use super::*;
+
+            pub(super) fn serialize<S: Serializer>(
+                item: &$item,
+                serializer: S,
+            ) -> Result<S::Ok, S::Error> {
+                $serialize(item, serializer)
+            }
+
+            pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+                deserializer: D,
+            ) -> Result<$item, D::Error> {
+                items::count()?;
+                $deserialize(deserializer)
+            }
+        }
+    };
+}
+
+counted_item!(
+    counted_entry,
+    Entry,
+    Object::<EntryForm>::serialize,
+    Object::<EntryForm>::deserialize
+);
+counted_item!(counted_id, u64, serde::Serialize::serialize, u64::deserialize);
+
+/// A message inside another, counted when it is read; its own limit is far below that of all items.
 mod counted {
     use super::*;
     use raftwire::raftpb::RESPONSES_MAX;

@@ -3,7 +3,7 @@
 
 use super::about;
 use serde::Serialize;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -13,6 +13,10 @@ use std::time::SystemTime;
 #[derive(Debug)]
 pub(super) struct Index {
     file: File,
+    /// The length of its whole lines.
+    bytes: u64,
+    /// Whether a line is missing.
+    pub(super) failed: bool,
 }
 
 impl Index {
@@ -21,14 +25,22 @@ impl Index {
         fs::create_dir_all(out).map_err(about(out.display()))?;
         let path = out.join("index.jsonl");
         // A recording is never written over: it may be the only one of its kind.
-        let file = File::create_new(&path).map_err(about(path.display()))?;
-        Ok(Self { file })
+        let file = OpenOptions::new().append(true).create_new(true).open(&path);
+        let file = file.map_err(about(path.display()))?;
+        Ok(Self { file, bytes: 0, failed: false })
     }
 
+    /// Adds a line; after an error it can be called again, and the next line may find room.
     pub(super) fn add(&mut self, connection: &Connection) -> io::Result<()> {
         let mut line = serde_json::to_vec(connection)?;
         line.push(b'\n');
-        self.file.write_all(&line).map_err(about("index.jsonl"))
+        if let Err(error) = self.file.write_all(&line) {
+            // Half a line would spoil the next one too. Where this fails as well, it does.
+            let _ = self.file.set_len(self.bytes);
+            return Err(about("index.jsonl")(error));
+        }
+        self.bytes += line.len() as u64;
+        Ok(())
     }
 }
 

@@ -32,7 +32,9 @@ use tokio_util::sync::CancellationToken;
 ///
 /// Accepts connections, forwards each to a member's peer port, and writes one file per direction
 /// and connection, with an index. Ends at ctrl-c or SIGTERM; connections that are open then are
-/// closed, and what passed through them is kept.
+/// closed, and what passed through them is kept. An index line is written when a connection has
+/// ended: if the tap is killed (SIGKILL), the files of connections that were open then are there
+/// without one, and may lack the last bytes that passed.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Address to accept connections on, port 0 for any; the actual one is printed
@@ -64,7 +66,7 @@ pub fn run(args: &Args) -> ExitCode {
         Ok(Recorded::Whole) => ExitCode::SUCCESS,
         Ok(Recorded::InPart) => ExitCode::from(2),
         Err(error) => {
-            eprintln!("raftwire tap: {error}");
+            complain(&error);
             ExitCode::from(2)
         }
     }
@@ -78,10 +80,11 @@ enum Recorded {
 }
 
 async fn serve(args: &Args) -> io::Result<Recorded> {
-    let mut index = Index::create(&args.out)?;
     let listener = TcpListener::bind(&args.listen).await.map_err(about(&args.listen))?;
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone())?;
+    // Not before the rest is known to work: the command, once corrected, would be refused for it.
+    let mut index = Index::create(&args.out)?;
     let tap = Arc::new(Tap {
         to: args.to.clone(),
         out: args.out.clone(),
@@ -97,7 +100,7 @@ async fn serve(args: &Args) -> io::Result<Recorded> {
         tokio::select! {
             biased;
             Some(ended) = connections.join_next() => {
-                recorded = note(&mut index, ended?, recorded)?;
+                note(&mut index, &ended?, &mut recorded);
             }
             () = stop.cancelled() => break,
             accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
@@ -107,7 +110,7 @@ async fn serve(args: &Args) -> io::Result<Recorded> {
                     connections.spawn(Arc::clone(&tap).forward(client, connection));
                 }
                 Err(error) => {
-                    eprintln!("raftwire tap: accept: {error}");
+                    complain(format_args!("accept: {error}"));
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
@@ -115,19 +118,33 @@ async fn serve(args: &Args) -> io::Result<Recorded> {
     }
     drop(listener);
     while let Some(ended) = connections.join_next().await {
-        recorded = note(&mut index, ended?, recorded)?;
+        note(&mut index, &ended?, &mut recorded);
     }
     Ok(recorded)
 }
 
 /// Enters an ended connection into the index, and says on stderr what of it was not recorded.
-fn note(index: &mut Index, ended: Connection, recorded: Recorded) -> io::Result<Recorded> {
-    index.add(&ended)?;
-    let Some(error) = ended.recording_error() else {
-        return Ok(recorded);
-    };
-    eprintln!("raftwire tap: connection {}: not recorded as a whole: {error}", ended.connection);
-    Ok(Recorded::InPart)
+///
+/// Fails no connection: those that are open go on without the index.
+fn note(index: &mut Index, ended: &Connection, recorded: &mut Recorded) {
+    let number = ended.connection;
+    if let Err(error) = index.add(ended) {
+        *recorded = Recorded::InPart;
+        // Once is enough: while the disk is full, every connection would say so.
+        if !index.failed {
+            complain(format_args!("connection {number}: not in the index: {error}"));
+        }
+        index.failed = true;
+    }
+    if let Some(error) = ended.recording_error() {
+        *recorded = Recorded::InPart;
+        complain(format_args!("connection {number}: not recorded as a whole: {error}"));
+    }
+}
+
+/// Tells stderr, if it can be told: nothing ends because nobody hears.
+fn complain(what: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "raftwire tap: {what}");
 }
 
 /// Prints the actual address, which is how a script finds the port it was given.

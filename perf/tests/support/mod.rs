@@ -9,18 +9,9 @@ use std::process::{Command, Output, Stdio};
 
 /// The dialects, as the command line names them, and the vectors etcd wrote in them.
 pub(crate) const DIALECTS: [(&str, &str); 3] = [
-    (
-        "3.4",
-        include_str!("../../../testdata/vectors/golden-vectors.json"),
-    ),
-    (
-        "3.6",
-        include_str!("../../../testdata/vectors/golden-vectors-3.6.json"),
-    ),
-    (
-        "3.7",
-        include_str!("../../../testdata/vectors/golden-vectors-3.7.json"),
-    ),
+    ("3.4", include_str!("../../../testdata/vectors/golden-vectors.json")),
+    ("3.6", include_str!("../../../testdata/vectors/golden-vectors-3.6.json")),
+    ("3.7", include_str!("../../../testdata/vectors/golden-vectors-3.7.json")),
 ];
 
 /// A stream an etcd wrote.
@@ -43,22 +34,12 @@ pub(crate) struct Frame {
 
 impl Session {
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        self.frames
-            .iter()
-            .flat_map(|frame| frame.bytes.clone())
-            .collect()
+        self.frames.iter().flat_map(|frame| frame.bytes.clone()).collect()
     }
 
     /// The options that describe the stream to `inspect`.
     pub(crate) fn options(&self) -> [&str; 6] {
-        [
-            "--stream",
-            &self.stream,
-            "--local",
-            &self.local,
-            "--remote",
-            &self.remote,
-        ]
+        ["--stream", &self.stream, "--local", &self.local, "--remote", &self.remote]
     }
 }
 
@@ -69,10 +50,7 @@ pub(crate) fn sessions(vectors: &str) -> Vec<Session> {
 
 /// The session of that name in etcd 3.4's vectors.
 pub(crate) fn session_named(name: &str) -> Session {
-    sessions(DIALECTS[0].1)
-        .into_iter()
-        .find(|session| session.name == name)
-        .unwrap()
+    sessions(DIALECTS[0].1).into_iter().find(|session| session.name == name).unwrap()
 }
 
 fn session(value: &Value) -> Session {
@@ -82,20 +60,12 @@ fn session(value: &Value) -> Session {
         stream: text("stream"),
         local: value["local"].to_string(),
         remote: value["remote"].to_string(),
-        frames: value["frames"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(frame)
-            .collect(),
+        frames: value["frames"].as_array().unwrap().iter().map(frame).collect(),
     }
 }
 
 fn frame(value: &Value) -> Frame {
-    let mut decoded = value
-        .get("decoded")
-        .unwrap_or_else(|| &value["message"])
-        .clone();
+    let mut decoded = value.get("decoded").unwrap_or_else(|| &value["message"]).clone();
     if decoded["snapshot"].is_null() {
         decoded["snapshot"] = empty_snapshot();
     }
@@ -135,27 +105,19 @@ pub(crate) fn run<'a>(args: impl IntoIterator<Item = &'a str>, input: &[u8]) -> 
 
 /// Runs `inspect` with JSON output and these options.
 pub(crate) fn inspect<'a>(options: impl IntoIterator<Item = &'a str>, input: &[u8]) -> Output {
-    run(
-        ["inspect", "--format", "json"].into_iter().chain(options),
-        input,
-    )
+    run(["inspect", "--format", "json"].into_iter().chain(options), input)
 }
 
 /// The frames in `output`, which must be clean.
 pub(crate) fn clean(output: &Output) -> Vec<Value> {
-    assert_eq!(
-        (output.status.code(), stderr(output)),
-        (Some(0), String::new())
-    );
+    assert_eq!((output.status.code(), stderr(output)), (Some(0), String::new()));
     frames(output)
 }
 
 /// The frames that were printed.
 pub(crate) fn frames(output: &Output) -> Vec<Value> {
     let text = std::str::from_utf8(&output.stdout).unwrap();
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 pub(crate) fn stderr(output: &Output) -> String {

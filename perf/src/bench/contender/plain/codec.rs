@@ -3,9 +3,9 @@
 //! of indexes and terms, limits, errors with offsets: raftwire pays for them, and this does without.
 //!
 //! Encoding: room reserved once for each frame, each length computed once and patched in before what
-//! it measures, payloads copied by prost. Decoding: entries split off and frozen as they arrive, so
-//! that a frame needs not fit the buffer, payloads sliced and not copied, one `Vec` of the announced
-//! size for each message.
+//! it measures, payloads copied by prost. Decoding: the entries that are there split off and
+//! frozen at once, so that a frame needs not fit the buffer, payloads sliced and not copied, one `Vec`
+//! of the announced size for each message.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use raftwire::raftpb::plain::{Entry, Message};
@@ -172,12 +172,22 @@ impl Decoder {
         let Some(partial) = &mut self.partial else {
             return Ok(None);
         };
-        while partial.entries_left > 0 {
-            let Some(body) = delimited(0, bytes)? else {
-                return Ok(None);
-            };
-            partial.entries.push(parse(body)?);
-            partial.entries_left -= 1;
+        // The entries that are whole are split off at once: one reference count for all of them.
+        let (mut count, mut run_bytes) = (0, 0);
+        while count < partial.entries_left
+            && let Some(end) = delimited_end(run_bytes, bytes)?
+        {
+            (count, run_bytes) = (count + 1, end);
+        }
+        let mut run = bytes.split_to(run_bytes).freeze();
+        for _ in 0..count {
+            // It is a `usize`: its end was found.
+            let length = usize::try_from(run.get_u64()).unwrap_or(usize::MAX);
+            partial.entries.push(parse((&mut run).take(length))?);
+        }
+        partial.entries_left -= count;
+        if partial.entries_left > 0 {
+            return Ok(None);
         }
         let Some(commit) = u64_at(bytes, 0) else {
             return Ok(None);
@@ -203,6 +213,15 @@ impl Decoder {
 
 /// Splits off what stands behind its length, which stands behind `skipped` bytes.
 fn delimited(skipped: usize, bytes: &mut BytesMut) -> Result<Option<Bytes>, String> {
+    let Some(end) = delimited_end(skipped, bytes)? else {
+        return Ok(None);
+    };
+    bytes.advance(skipped + 8);
+    Ok(Some(bytes.split_to(end - skipped - 8).freeze()))
+}
+
+/// Where what stands behind its length ends, if it is whole.
+fn delimited_end(skipped: usize, bytes: &[u8]) -> Result<Option<usize>, String> {
     let Some(length) = u64_at(bytes, skipped) else {
         return Ok(None);
     };
@@ -210,18 +229,15 @@ fn delimited(skipped: usize, bytes: &mut BytesMut) -> Result<Option<Bytes>, Stri
         .ok()
         .filter(|&length| length <= 512 * 1024 * 1024)
         .ok_or_else(|| format!("a length of {length} bytes"))?;
-    if bytes.len() - skipped - 8 < length {
-        return Ok(None);
-    }
-    bytes.advance(skipped + 8);
-    Ok(Some(bytes.split_to(length).freeze()))
+    let end = skipped + 8 + length;
+    Ok((end <= bytes.len()).then_some(end))
 }
 
 fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
     bytes.get(offset..)?.first_chunk().map(|eight| u64::from_be_bytes(*eight))
 }
 
-fn parse<M: prost::Message + Default>(body: Bytes) -> Result<M, String> {
+fn parse<M: prost::Message + Default>(body: impl Buf) -> Result<M, String> {
     M::decode(body).map_err(|error| error.to_string())
 }
 

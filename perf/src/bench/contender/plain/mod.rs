@@ -40,8 +40,8 @@ impl Codec for Plain {
     fn about(&self) -> &'static str {
         "prost-generated messages over Bytes. Encode: one reused BytesMut, room reserved once a \
          frame, each length computed once and patched in, payloads copied by prost. Decode: one \
-         BytesMut of 256 KiB, reclaimed when free, entries split off and frozen, payloads sliced, \
-         one Vec of the right size a message. No checks of terms and indexes, no limits."
+         BytesMut of 256 KiB, reclaimed when free, the entries at hand split off and frozen at once, \
+         payloads sliced, one Vec of the right size a message. No checks of terms and indexes, no limits."
     }
 
     fn load(&mut self, load: &Arc<Load>) -> Result<Vec<u8>, BenchError> {
