@@ -33,8 +33,6 @@ pub mod plain;
 #[cfg(feature = "raft-rs")]
 mod raft_rs;
 mod read;
-#[cfg(test)]
-mod tests;
 mod types;
 mod varint;
 mod wire;

@@ -9,13 +9,14 @@
 //! Entries are parsed as they arrive. A run of whole entries is split off the block once; each
 //! payload is a slice of that run.
 
+use super::partial::Partial;
 use super::{APP_ENTRIES, LINK_HEARTBEAT, MSG_APP, PREFIX_BYTES, State};
-use crate::buf::{Carve, Charge, Lists, ReceiveBuffer};
-use crate::codec::decoder::{LENGTH_BYTES, LIST_BYTES_UNCHARGED, check_length};
+use crate::buf::{Carve, ReceiveBuffer};
+use crate::codec::decoder::{LENGTH_BYTES, check_length};
 use crate::codec::{Config, Deviations, Frame, FrameKind, decode_whole, peek_length};
 use crate::error::{DecodeError, DecodeErrorKind};
 use crate::raftpb::{
-    EntryType, Expected, Head, MessageType, Parts, RaftMessage, RawEntry, Reader, Span, read_entry,
+    Expected, Head, MessageType, Parts, RaftMessage, RawEntry, Reader, Span, read_entry,
 };
 use bytes::{Buf, Bytes, BytesMut};
 use std::fmt;
@@ -33,17 +34,6 @@ pub struct Decoder<M: RaftMessage> {
     held: Option<Bytes>,
     needed: usize,
     failed: Option<DecodeError>,
-}
-
-/// An AppEntries frame of which the count, and perhaps some entries, are parsed.
-struct Partial<E> {
-    /// Entries still to come.
-    left: usize,
-    entries: Vec<E>,
-    /// The next entry's index.
-    next: u64,
-    charge: Option<Charge>,
-    deviations: Deviations,
 }
 
 impl<M: RaftMessage> Decoder<M> {
@@ -198,7 +188,7 @@ impl<M: RaftMessage> Decoder<M> {
             deviations.add(Deviations::INDEX_WRAP);
         }
         let next = self.state.index.wrapping_add(1);
-        Ok(Partial { left, entries: Vec::new(), next, charge: None, deviations })
+        Ok(Partial::new(left, next, deviations))
     }
 
     /// Goes on with an AppEntries frame of which `start` unparsed bytes are its prefix.
@@ -457,92 +447,6 @@ impl<M: RaftMessage> Decoder<M> {
         }
         deviations.add(Deviations::END_INSIDE_FRAME);
         Ok(deviations)
-    }
-}
-
-impl<E> Partial<E> {
-    /// Takes up to `whole` entries at `at` of `run`, as long as they look as expected. Returns where
-    /// the next one begins, and how many were taken.
-    #[inline(never)]
-    fn take_expected<M: RaftMessage<Entry = E>>(
-        &mut self,
-        mut expected: Expected,
-        run: &Bytes,
-        mut at: usize,
-        whole: usize,
-        carve: &mut Carve,
-    ) -> (usize, usize) {
-        // Where the block is mostly payload, as here it nearly always is, nothing is copied out.
-        let shares_all = carve.shares_all(run.len());
-        let mut shared_bytes = 0;
-        let mut last_bytes = 0;
-        let mut taken = 0;
-        while taken < whole
-            && let Some(span) = expected.data(run, at)
-        {
-            let data = if shares_all {
-                shared_bytes += span.len();
-                run.slice(span.start..span.end)
-            } else {
-                carve.payload(run, span)
-            };
-            let (term, index) = (expected.term(), expected.index());
-            self.entries.push(M::make_entry(EntryType::NORMAL, term, index, Some(data)));
-            last_bytes = span.end - at;
-            at = span.end;
-            taken += 1;
-            if !expected.advance() {
-                break;
-            }
-        }
-        carve.shared_bytes += shared_bytes;
-        carve.item(last_bytes);
-        self.next = self.next.wrapping_add(taken as u64);
-        (at, taken)
-    }
-
-    /// Counts a list of `count` entries against the budget. `false`: there is no room for it.
-    fn charge_for(&mut self, count: usize, carve: &Carve) -> bool {
-        let bytes = count * size_of::<E>();
-        if bytes < LIST_BYTES_UNCHARGED {
-            return true;
-        }
-        match &mut self.charge {
-            Some(charge) => charge.grow(bytes),
-            none => {
-                *none = Charge::new(&carve.pool, bytes);
-                none.is_some()
-            }
-        }
-    }
-
-    /// Makes room for `count` more entries, all of which have arrived.
-    #[inline]
-    fn make_room(&mut self, count: usize, carve: &mut Carve, lists: &Lists<E>) -> Result<(), ()> {
-        let wanted = self.entries.len() + count;
-        if wanted <= self.entries.capacity() {
-            return Ok(());
-        }
-        // More than the announced entries will not come.
-        let most = self.entries.len().saturating_add(self.left);
-        let doubled = wanted.max((2 * self.entries.capacity()).min(most));
-        let wanted = if self.charge_for(doubled, carve) {
-            doubled
-        } else if self.charge_for(wanted, carve) {
-            wanted
-        } else {
-            let bytes = wanted * size_of::<E>();
-            let charged = self.charge.as_ref().map_or(0, Charge::bytes);
-            let can_ever = bytes <= carve.pool.config().budget_bytes;
-            carve.wants_list_bytes = if can_ever { bytes - charged } else { bytes };
-            return Err(());
-        };
-        if self.entries.capacity() == 0 {
-            self.entries = lists.take(wanted);
-        } else {
-            self.entries.reserve_exact(wanted - self.entries.len());
-        }
-        Ok(())
     }
 }
 

@@ -36,8 +36,7 @@
 
 mod decoder;
 mod encoder;
-#[cfg(test)]
-mod tests;
+mod partial;
 
 pub use decoder::Decoder;
 pub use encoder::Encoder;
