@@ -61,6 +61,12 @@ impl Expected {
         })
     }
 
+    /// Whether this is what [`new`](Self::new) would make.
+    #[inline]
+    pub(crate) fn stands_for(&self, first: u8, term: u64, index: u64) -> bool {
+        self.index == index && self.term == term && self.with_type == (first == 0x08)
+    }
+
     pub(crate) fn term(&self) -> u64 {
         self.term
     }
@@ -142,7 +148,12 @@ impl Expected {
                 *self = next;
                 true
             }
-            None => false,
+            None => {
+                // Equal to nothing.
+                self.mask = [0; 2];
+                self.bytes = [1; 2];
+                false
+            }
         }
     }
 }

@@ -34,6 +34,8 @@ pub struct Decoder<M: RaftMessage> {
     held: Option<Bytes>,
     needed: usize,
     failed: Option<DecodeError>,
+    /// What the next entry looks like, if nothing unexpected comes between.
+    expected: Option<Expected>,
 }
 
 impl<M: RaftMessage> Decoder<M> {
@@ -50,6 +52,7 @@ impl<M: RaftMessage> Decoder<M> {
             held: None,
             needed: 1,
             failed: None,
+            expected: None,
         }
     }
 
@@ -244,7 +247,7 @@ impl<M: RaftMessage> Decoder<M> {
         let base = self.position;
         self.position += run_bytes as u64;
         let (mut at, taken) = match self.expect(&partial, &run, start, whole) {
-            Some(expected) => partial.take_expected::<M>(expected, &run, start, whole, carve),
+            Some(expected) => partial.take_expected::<M>(expected, &mut run, start, whole, carve),
             None => (start, 0),
         };
         for position in taken..whole {
@@ -308,20 +311,25 @@ impl<M: RaftMessage> Decoder<M> {
         Ok(end)
     }
 
-    /// What `whole` entries at `start` of `run` look like, if they are enough to make it worth
-    /// knowing: it costs about what it saves on two.
+    /// What `whole` entries at `start` of `run` look like. In steady state that is known from the
+    /// frame before.
     #[inline]
     fn expect(
-        &self,
+        &mut self,
         partial: &Partial<M::Entry>,
         run: &Bytes,
         start: usize,
         whole: usize,
-    ) -> Option<Expected> {
-        if whole < 4 {
+    ) -> Option<&mut Expected> {
+        if whole == 0 {
             return None;
         }
-        Expected::new(*run.get(start + LENGTH_BYTES)?, self.state.term, partial.next)
+        let first = *run.get(start + LENGTH_BYTES)?;
+        let (term, next) = (self.state.term, partial.next);
+        if !self.expected.as_ref().is_some_and(|expected| expected.stands_for(first, term, next)) {
+            self.expected = Expected::new(first, term, next);
+        }
+        self.expected.as_mut()
     }
 
     /// Parses the entry that lies in `span` of `run`.

@@ -28,8 +28,8 @@ impl<E> Partial<E> {
     #[inline(never)]
     pub(super) fn take_expected<M: RaftMessage<Entry = E>>(
         &mut self,
-        mut expected: Expected,
-        run: &Bytes,
+        expected: &mut Expected,
+        run: &mut Bytes,
         mut at: usize,
         whole: usize,
         carve: &mut Carve,
@@ -42,7 +42,11 @@ impl<E> Partial<E> {
         while taken < whole
             && let Some(span) = expected.data(run, at)
         {
-            let data = if shares_all {
+            let data = if taken + 1 == whole {
+                last_bytes = span.end - at;
+                carve.shared_bytes += std::mem::take(&mut shared_bytes);
+                carve.last_payload(std::mem::take(run), span)
+            } else if shares_all {
                 shared_bytes += span.len();
                 run.slice(span.start..span.end)
             } else {
@@ -50,7 +54,6 @@ impl<E> Partial<E> {
             };
             let (term, index) = (expected.term(), expected.index());
             self.entries.push(M::make_entry(EntryType::NORMAL, term, index, Some(data)));
-            last_bytes = span.end - at;
             at = span.end;
             taken += 1;
             if !expected.advance() {
@@ -58,7 +61,9 @@ impl<E> Partial<E> {
             }
         }
         carve.shared_bytes += shared_bytes;
-        carve.item(last_bytes);
+        if last_bytes > 0 {
+            carve.item(last_bytes);
+        }
         self.next = self.next.wrapping_add(taken as u64);
         (at, taken)
     }

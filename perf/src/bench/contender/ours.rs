@@ -114,12 +114,10 @@ impl Codec for Ours {
         self.ends = Ends::new(load.kind);
         self.messages = messages(load)?;
         self.load = Some(Arc::clone(load));
-        // The lists that other shapes left behind grow once, to what this one needs: that is not
-        // its steady state.
-        let entries = self.messages.iter().map(|message| message.entries.len()).max();
+        // The lists that other shapes left behind are not part of this one's steady state.
         let lists = Message::lists();
-        let grown: Vec<_> = (0..lists.ready()).map(|_| lists.take(entries.unwrap_or(0))).collect();
-        grown.into_iter().for_each(|list| lists.put(list));
+        let left_behind: Vec<_> = (0..lists.ready()).map(|_| lists.take(0)).collect();
+        drop(left_behind);
         let mut encoded = Vec::new();
         for (at, message) in self.messages.iter().enumerate() {
             self.ends.encode(message, &mut self.queue).map_err(|error| wrong(load, &error))?;
