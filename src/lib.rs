@@ -59,4 +59,8 @@ pub mod error;
 #[cfg(feature = "__fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod raftpb;
+#[cfg(feature = "net")]
+pub mod transport;

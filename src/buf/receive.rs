@@ -143,6 +143,12 @@ impl ReceiveBuffer {
         &self.carve.pool
     }
 
+    /// Whether a decoder waits for memory, not for bytes.
+    #[cfg(feature = "net")]
+    pub(crate) fn wants_memory(&self) -> bool {
+        self.carve.wants_list_bytes > 0
+    }
+
     pub(crate) fn parts(&mut self) -> (&mut BytesMut, &mut Carve) {
         (&mut self.block.bytes, &mut self.carve)
     }

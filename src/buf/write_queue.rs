@@ -52,7 +52,7 @@ enum Slice {
 /// written and filled in turn allocates nothing.
 ///
 /// Copied into it: heads, and payloads below [`SHARE_BYTES_MIN`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct WriteQueue {
     /// Initialised memory, of which the first `used` bytes are queued or written.
     heads: Vec<u8>,
@@ -65,6 +65,8 @@ pub struct WriteQueue {
     remaining: usize,
     copied_bytes: u64,
     small_batches: u32,
+    /// From this length on payloads are queued by reference.
+    refer_bytes_min: usize,
 }
 
 /// Bytes whose value is not known yet.
@@ -82,6 +84,22 @@ pub(crate) struct Mark {
     slices: usize,
     remaining: usize,
     copied_bytes: u64,
+}
+
+impl Default for WriteQueue {
+    fn default() -> Self {
+        Self {
+            heads: Vec::new(),
+            used: 0,
+            open: 0,
+            slices: VecDeque::new(),
+            written: 0,
+            remaining: 0,
+            copied_bytes: 0,
+            small_batches: 0,
+            refer_bytes_min: SHARE_BYTES_MIN,
+        }
+    }
 }
 
 impl WriteQueue {
@@ -111,6 +129,33 @@ impl WriteQueue {
             _ => 1,
         };
         self.slices.iter().map(inner).sum::<usize>() + usize::from(self.open < self.used)
+    }
+
+    /// How many slices there are, a frame by reference counted as one.
+    #[cfg(feature = "net")]
+    #[inline]
+    pub(crate) fn slice_count(&self) -> usize {
+        self.slices.len() + usize::from(self.open < self.used)
+    }
+
+    /// From which length on payloads are queued by reference.
+    #[inline]
+    pub(crate) fn refer_bytes_min(&self) -> usize {
+        self.refer_bytes_min
+    }
+
+    /// Sets that for what is queued from now on.
+    #[cfg(feature = "net")]
+    #[inline]
+    pub(crate) fn refer_from(&mut self, bytes: usize) {
+        self.refer_bytes_min = bytes;
+    }
+
+    /// Queues what frames the rest: no payload, and not counted as copied.
+    #[cfg(feature = "net")]
+    pub(crate) fn put_framing(&mut self, bytes: &[u8]) {
+        self.tail(bytes.len()).copy_from_slice(bytes);
+        self.commit(bytes.len());
     }
 
     /// Returns how many bytes of payload and of encoded messages were ever copied into it.
@@ -282,7 +327,7 @@ impl Sink for WriteQueue {
 
     #[inline]
     fn put_payload(&mut self, payload: &Bytes) {
-        if payload.len() < SHARE_BYTES_MIN {
+        if payload.len() < self.refer_bytes_min {
             self.put(payload);
         } else {
             self.push(Slice::Payload(payload.clone()), payload.len());

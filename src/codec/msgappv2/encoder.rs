@@ -1,7 +1,7 @@
 //! Writing `msgappv2`.
 
 use super::{APP_ENTRIES, LINK_HEARTBEAT, MSG_APP, PREFIX_BYTES, State};
-use crate::buf::{SHARE_BYTES_MIN, Sharing, WriteQueue};
+use crate::buf::{Sharing, WriteQueue};
 use crate::codec::decoder::LENGTH_BYTES;
 use crate::codec::message::encode_whole;
 use crate::codec::{Config, FrameKind};
@@ -222,7 +222,7 @@ impl Encoder {
         queue: &mut WriteQueue,
     ) -> bool {
         let Some(data) = entry.data else { return false };
-        let copied = if data.len() < SHARE_BYTES_MIN { data.len() } else { 0 };
+        let copied = if data.len() < queue.refer_bytes_min() { data.len() } else { 0 };
         let tail = queue.tail(Expected::ROOM + copied);
         let Some(out) = tail.first_chunk_mut() else { return false };
         let Some(prefix) = expected.put(out, data.len()) else { return false };

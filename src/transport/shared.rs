@@ -1,0 +1,179 @@
+//! What all tasks of a transport share: its settings, its peers and the raft above it.
+
+use super::drops::{DropReason, Ledger};
+use super::handler::Membership;
+use super::identity::Identity;
+use super::stream::{NotQueued, Outgoing};
+use super::traffic::{PeerStats, Traffic};
+use super::url::Picker;
+use super::{Class, Config, Dial, MemberId, PeerUrl, Raft, StreamKind};
+use crate::raftpb::RaftMessage;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use tokio::sync::Notify;
+
+/// A message type that can travel: it, and its entries, may move between threads.
+pub trait Carried: RaftMessage<Entry: Send> + Send + 'static {}
+
+impl<M: RaftMessage<Entry: Send> + Send + 'static> Carried for M {}
+
+/// A member this one holds streams with.
+pub(crate) struct Peer {
+    pub(crate) id: MemberId,
+    picker: Mutex<Picker>,
+    ledger: Arc<Ledger>,
+    /// In the order of [`StreamKind::ALL`].
+    streams: [(Outgoing, Traffic); 2],
+}
+
+impl Peer {
+    pub(crate) fn new(id: MemberId, urls: &[PeerUrl], config: &Config) -> Self {
+        let ledger = Arc::new(Ledger::default());
+        let codec = config.codec.clone().local(config.id.0).remote(id.0);
+        let streams = StreamKind::ALL.map(|kind| {
+            let outgoing = Outgoing::new(kind, codec.clone(), config.queue, ledger.clone());
+            (outgoing, Traffic::default())
+        });
+        Self { id, picker: Mutex::new(Picker::new(urls)), ledger, streams }
+    }
+
+    pub(crate) fn outgoing(&self, kind: StreamKind) -> &Outgoing {
+        &self.streams[kind as usize].0
+    }
+
+    pub(crate) fn traffic(&self, kind: StreamKind) -> &Traffic {
+        &self.streams[kind as usize].1
+    }
+
+    pub(crate) fn pick(&self) -> Option<PeerUrl> {
+        self.picker.lock().unwrap_or_else(PoisonError::into_inner).pick()
+    }
+
+    pub(crate) fn unreachable(&self, url: &PeerUrl) {
+        self.picker.lock().unwrap_or_else(PoisonError::into_inner).unreachable(url);
+    }
+
+    pub(crate) fn update(&self, urls: &[PeerUrl]) {
+        *self.picker.lock().unwrap_or_else(PoisonError::into_inner) = Picker::new(urls);
+    }
+
+    /// Closes the streams to it for good.
+    pub(crate) fn close(&self) {
+        for (outgoing, _) in &self.streams {
+            outgoing.close();
+        }
+    }
+
+    /// Whether a task still writes to it.
+    pub(crate) fn has_writers(&self) -> bool {
+        self.streams.iter().any(|(outgoing, _)| outgoing.has_writer())
+    }
+
+    pub(crate) fn stats(&self) -> PeerStats {
+        let stats = |kind: StreamKind| {
+            let outgoing = self.outgoing(kind);
+            self.traffic(kind).stats(kind, outgoing.level(), outgoing.is_attached())
+        };
+        PeerStats {
+            id: self.id,
+            streams: StreamKind::ALL.map(stats),
+            dropped_messages: self.ledger.total(),
+        }
+    }
+
+    /// Queues a message on the stream etcd would choose, and says why if on none.
+    ///
+    /// Source: etcd `rafthttp/peer.go` (`pick`), without the pipeline.
+    #[inline]
+    fn send<M: RaftMessage>(&self, message: &M, class: Class) -> Result<(), DropReason> {
+        let reason = |not_queued| match not_queued {
+            NotQueued::NoStream => DropReason::NoStream,
+            NotQueued::Full => DropReason::QueueFull,
+            NotQueued::Refused(_) => DropReason::Refused,
+        };
+        if class == Class::Snapshot {
+            return Err(DropReason::NoStream);
+        }
+        if class == Class::Append {
+            match self.outgoing(StreamKind::MsgApp).send(message, class) {
+                Err(NotQueued::NoStream) => {}
+                result => return result.map_err(reason),
+            }
+        }
+        self.outgoing(StreamKind::Message).send(message, class).map_err(reason)
+    }
+}
+
+/// What all tasks share.
+pub(crate) struct Shared<M> {
+    pub(crate) config: Config,
+    pub(crate) identity: Identity,
+    pub(crate) raft: Arc<dyn Raft<M>>,
+    pub(crate) dial: Arc<dyn Dial>,
+    pub(crate) peers: RwLock<Vec<Arc<Peer>>>,
+    /// Wakes the task that reports drops.
+    pub(crate) dropped: Notify,
+    /// Accepted connections that are no stream.
+    pub(crate) waiting: AtomicUsize,
+    /// No connection is accepted any more.
+    pub(crate) is_stopping: AtomicBool,
+}
+
+impl<M: 'static> Shared<M> {
+    pub(crate) fn peer(&self, id: MemberId) -> Option<Arc<Peer>> {
+        let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
+        peers.iter().find(|peer| peer.id == id).cloned()
+    }
+
+    /// Who `id` is to this member.
+    pub(crate) fn membership(&self, id: MemberId) -> Membership {
+        if self.raft.is_removed(id) {
+            Membership::Removed
+        } else if self.peer(id).is_some() {
+            Membership::Peer
+        } else {
+            Membership::Unknown
+        }
+    }
+
+    /// Reports drops as they happen, until the task is dropped.
+    pub(crate) async fn report_drops(&self) {
+        loop {
+            self.dropped.notified().await;
+            self.report();
+        }
+    }
+
+    pub(crate) fn report(&self) {
+        let peers: Vec<_> = {
+            let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
+            peers.clone()
+        };
+        for peer in peers {
+            self.report_of(&peer);
+        }
+    }
+
+    pub(crate) fn report_of(&self, peer: &Peer) {
+        peer.ledger.report(peer.id, |dropped| self.raft.unreachable(dropped));
+    }
+}
+
+impl<M: RaftMessage> Shared<M> {
+    #[inline]
+    pub(crate) fn send(&self, message: &M) {
+        let head = message.head();
+        if head.to == 0 {
+            return;
+        }
+        let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(peer) = peers.iter().find(|peer| peer.id.0 == head.to) else {
+            return;
+        };
+        let class = Class::of(head.message_type);
+        if let Err(reason) = peer.send(message, class) {
+            peer.ledger.add(class, reason, 1);
+            self.dropped.notify_one();
+        }
+    }
+}

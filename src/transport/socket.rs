@@ -1,0 +1,121 @@
+//! The sockets under the streams: what one must be able to do, how one is made, and its options.
+
+use super::PeerUrl;
+use socket2::{SockRef, TcpKeepalive};
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+/// A connection that streams run over: a TCP socket, or whatever an embedder brings.
+///
+/// A vectored write must be one where [`is_write_vectored`](AsyncWrite::is_write_vectored) says so.
+pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Socket for S {}
+
+/// A socket of any kind.
+pub type BoxSocket = Box<dyn Socket>;
+
+/// A connection that is being made.
+pub type Dialing = Pin<Box<dyn Future<Output = io::Result<BoxSocket>> + Send>>;
+
+/// How connections to peers are made.
+pub trait Dial: Send + Sync + 'static {
+    /// Connects to `url`. The transport drops what takes longer than
+    /// [`connect`](super::Timeouts::connect).
+    fn dial(&self, url: &PeerUrl) -> Dialing;
+}
+
+/// The options of a TCP socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SocketOptions {
+    /// `TCP_NODELAY`: a small batch leaves at once; on by default. Off, it may wait for the peer's
+    /// acknowledgement, up to 40 ms.
+    pub nodelay: bool,
+    /// `SO_KEEPALIVE` with this idle time and interval; 30 s by default, as in etcd. It finds a dead
+    /// host where no heartbeat runs.
+    pub keepalive: Option<Duration>,
+    /// `TCP_USER_TIMEOUT`, where there is one: how long written bytes may stay unacknowledged; 10 s by
+    /// default. It finds a dead host behind a socket that still takes bytes, which the write timeout
+    /// does not see.
+    pub user_timeout: Option<Duration>,
+    /// `SO_SNDBUF`, in bytes; the system's own choice by default, which on Linux grows with the load.
+    pub send_bytes: Option<usize>,
+    /// `SO_RCVBUF`, likewise.
+    pub receive_bytes: Option<usize>,
+}
+
+impl Default for SocketOptions {
+    fn default() -> Self {
+        Self {
+            nodelay: true,
+            keepalive: Some(Duration::from_secs(30)),
+            user_timeout: Some(Duration::from_secs(10)),
+            send_bytes: None,
+            receive_bytes: None,
+        }
+    }
+}
+
+impl SocketOptions {
+    /// Sets them on a socket an embedder accepted or dialed.
+    ///
+    /// # Errors
+    ///
+    /// The system refused one.
+    pub fn apply(&self, socket: &TcpStream) -> io::Result<()> {
+        let socket = SockRef::from(socket);
+        socket.set_tcp_nodelay(self.nodelay)?;
+        if let Some(idle) = self.keepalive {
+            let keepalive = TcpKeepalive::new().with_time(idle);
+            #[cfg(not(any(target_os = "openbsd", target_os = "haiku")))]
+            let keepalive = keepalive.with_interval(idle);
+            socket.set_tcp_keepalive(&keepalive)?;
+        }
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        socket.set_tcp_user_timeout(self.user_timeout)?;
+        if let Some(bytes) = self.send_bytes {
+            socket.set_send_buffer_size(bytes)?;
+        }
+        if let Some(bytes) = self.receive_bytes {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        Ok(())
+    }
+}
+
+/// Dials over TCP.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TcpDial {
+    options: SocketOptions,
+}
+
+impl TcpDial {
+    /// Makes one whose sockets have these options.
+    #[must_use]
+    pub fn new(options: SocketOptions) -> Self {
+        Self { options }
+    }
+}
+
+impl Dial for TcpDial {
+    fn dial(&self, url: &PeerUrl) -> Dialing {
+        let (url, options) = (url.clone(), self.options);
+        Box::pin(async move {
+            let socket = TcpStream::connect(url.host_and_port()).await?;
+            options.apply(&socket)?;
+            Ok(Box::new(socket) as BoxSocket)
+        })
+    }
+}
+
+impl fmt::Debug for dyn Dial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Dial")
+    }
+}
