@@ -1,11 +1,19 @@
 //! Raft messages in the exact wire format of etcd's peer transport, without allocating.
 //!
-//! Everything in this crate is sans-IO: it takes bytes, and where time matters `now`, and gives
+//! Everything but `transport` is sans-IO: it takes bytes, and where time matters `now`, and gives
 //! frames and bytes to write. It opens no socket, asks no clock and starts no thread.
 //!
 //! - [`raftpb`]: raft's messages and their protobuf encoding in the three dialects of etcd.
 //! - [`codec`]: the frames of the `msgappv2` and `message` streams, encoded and decoded.
 //! - [`buf`]: the pooled blocks a stream is received into, and the queue it is written from.
+#![cfg_attr(
+    feature = "http",
+    doc = "- [`http`]: HTTP/1.1 heads, and bodies in chunks (feature `http`)."
+)]
+#![cfg_attr(
+    feature = "net",
+    doc = "- [`transport`]: the streams over sockets, from `send` to `process` (feature `net`)."
+)]
 //! - [`error`]: what can be wrong, where, and whose fault it is.
 //!
 //! # Example

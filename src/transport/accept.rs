@@ -90,7 +90,8 @@ pub(crate) async fn serve<M: Carried>(shared: &Shared<M>, mut socket: BoxSocket)
         None => StreamError::Stopped,
     };
     shared.raft.event(&Event::Ended { peer: to, kind, direction, error: &error });
-    shared.dropped.notify_one();
+    // The peer may have been removed meanwhile, and be known here alone.
+    shared.report_of(&peer);
 }
 
 /// Answers requests until one opens a stream, or the connection ends.

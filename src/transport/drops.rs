@@ -5,8 +5,10 @@
 //! counts, and a task of the transport reports: once for each class and reason, with how many.
 
 use super::{Class, MemberId};
+use crate::error::EncodeError;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Why messages were dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,12 +60,18 @@ pub struct Dropped {
     pub reason: DropReason,
     /// How many.
     pub count: u64,
+    /// What the encoder had against the last that was [refused](DropReason::Refused).
+    pub refusal: Option<EncodeError>,
 }
 
 impl fmt::Display for Dropped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { peer, class, reason, count } = self;
-        write!(f, "dropped {count} {class} messages to {peer}: {reason}")
+        let Self { peer, class, reason, count, refusal } = self;
+        write!(f, "dropped {count} {class} messages to {peer}: {reason}")?;
+        match refusal {
+            Some(refusal) => write!(f, ": {refusal}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -93,11 +101,16 @@ const CELLS: usize = Class::ALL.len() * DropReason::ALL.len();
 pub(crate) struct Ledger {
     unreported: [AtomicU64; CELLS],
     total: AtomicU64,
+    last_refusal: Mutex<Option<EncodeError>>,
 }
 
 impl Default for Ledger {
     fn default() -> Self {
-        Self { unreported: std::array::from_fn(|_| AtomicU64::new(0)), total: AtomicU64::new(0) }
+        Self {
+            unreported: std::array::from_fn(|_| AtomicU64::new(0)),
+            total: AtomicU64::new(0),
+            last_refusal: Mutex::new(None),
+        }
     }
 }
 
@@ -108,6 +121,12 @@ impl Ledger {
             self.unreported[cell].fetch_add(count, Ordering::Relaxed);
             self.total.fetch_add(count, Ordering::Relaxed);
         }
+    }
+
+    /// Counts a message the encoder refused.
+    pub(crate) fn add_refused(&self, class: Class, refusal: EncodeError) {
+        *self.last_refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
+        self.add(class, DropReason::Refused, 1);
     }
 
     pub(crate) fn add_all(&self, counts: &Counts, reason: DropReason) {
@@ -128,7 +147,13 @@ impl Ledger {
                 let cell = class as usize * DropReason::ALL.len() + reason as usize;
                 let count = self.unreported[cell].swap(0, Ordering::Relaxed);
                 if count > 0 {
-                    report(&Dropped { peer, class, reason, count });
+                    let refusal = match reason {
+                        DropReason::Refused => {
+                            *self.last_refusal.lock().unwrap_or_else(PoisonError::into_inner)
+                        }
+                        _ => None,
+                    };
+                    report(&Dropped { peer, class, reason, count, refusal });
                 }
             }
         }

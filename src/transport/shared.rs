@@ -81,26 +81,33 @@ impl Peer {
         }
     }
 
-    /// Queues a message on the stream etcd would choose, and says why if on none.
+    /// Queues a message on the stream etcd would choose, and counts it if it cannot. `false`: it
+    /// was dropped.
     ///
     /// Source: etcd `rafthttp/peer.go` (`pick`), without the pipeline.
     #[inline]
-    fn send<M: RaftMessage>(&self, message: &M, class: Class) -> Result<(), DropReason> {
-        let reason = |not_queued| match not_queued {
-            NotQueued::NoStream => DropReason::NoStream,
-            NotQueued::Full => DropReason::QueueFull,
-            NotQueued::Refused(_) => DropReason::Refused,
+    fn send<M: RaftMessage>(&self, message: &M, class: Class) -> bool {
+        let kinds = match class {
+            Class::Snapshot => &[][..],
+            Class::Append => &StreamKind::ALL,
+            _ => &[StreamKind::Message],
         };
-        if class == Class::Snapshot {
-            return Err(DropReason::NoStream);
-        }
-        if class == Class::Append {
-            match self.outgoing(StreamKind::MsgApp).send(message, class) {
+        for &kind in kinds {
+            match self.outgoing(kind).send(message, class) {
+                Ok(()) => return true,
                 Err(NotQueued::NoStream) => {}
-                result => return result.map_err(reason),
+                Err(NotQueued::Full) => {
+                    self.ledger.add(class, DropReason::QueueFull, 1);
+                    return false;
+                }
+                Err(NotQueued::Refused(refusal)) => {
+                    self.ledger.add_refused(class, refusal);
+                    return false;
+                }
             }
         }
-        self.outgoing(StreamKind::Message).send(message, class).map_err(reason)
+        self.ledger.add(class, DropReason::NoStream, 1);
+        false
     }
 }
 
@@ -171,8 +178,7 @@ impl<M: RaftMessage> Shared<M> {
             return;
         };
         let class = Class::of(head.message_type);
-        if let Err(reason) = peer.send(message, class) {
-            peer.ledger.add(class, reason, 1);
+        if !peer.send(message, class) {
             self.dropped.notify_one();
         }
     }

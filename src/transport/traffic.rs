@@ -17,8 +17,16 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
-    pub(crate) fn incoming_open(&self, is_open: bool) {
-        self.incoming_open.store(is_open, Ordering::Relaxed);
+    /// The stream from the peer is open until the guard is dropped.
+    pub(crate) fn open_incoming(&self) -> impl Drop {
+        struct Open<'a>(&'a AtomicBool);
+        impl Drop for Open<'_> {
+            fn drop(&mut self) {
+                self.0.store(false, Ordering::Relaxed);
+            }
+        }
+        self.incoming_open.store(true, Ordering::Relaxed);
+        Open(&self.incoming_open)
     }
 
     pub(crate) fn wrote(&self, bytes: usize) {

@@ -18,7 +18,7 @@ use crate::error::DecodeError;
 use crate::http::{Body, Step};
 use crate::raftpb::RaftMessage;
 use crate::transport::{StreamError, StreamKind};
-use bytes::{Buf, BufMut, BytesMut};
+use bytes::{Buf, BytesMut};
 use std::time::Instant;
 
 enum Decoder<M: RaftMessage> {
@@ -90,15 +90,6 @@ impl<M: RaftMessage> Incoming<M> {
     pub(crate) fn space(&mut self, now: Instant) -> Result<Space<'_>, DecodeError> {
         let needed = self.decoder.needed();
         self.received.space(needed, now)
-    }
-
-    /// Takes bytes that were read before this was made, with the response's head. They are never
-    /// more than a head's limit.
-    pub(crate) fn received(&mut self, bytes: &[u8], now: Instant) -> Result<(), DecodeError> {
-        if let Some(mut room) = self.received.space(bytes.len(), now)?.room() {
-            room.put_slice(bytes);
-        }
-        Ok(())
     }
 
     /// Whether the body is over: nothing may follow.

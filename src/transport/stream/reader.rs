@@ -11,6 +11,7 @@ use crate::transport::shared::{Carried, Peer, Shared};
 use crate::transport::{
     BoxSocket, Direction, Event, PeerUrl, Raft, StreamError, StreamKind, Traffic,
 };
+use bytes::{BufMut, Bytes};
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -51,7 +52,6 @@ impl<M: Carried> Reader<M> {
             if opened.is_some() {
                 failing = None;
                 let direction = Direction::Incoming;
-                self.peer.traffic(kind).incoming_open(false);
                 self.shared.raft.event(&Event::Ended { peer, kind, direction, error: &error });
             } else {
                 if let Some(url) = &url {
@@ -78,19 +78,20 @@ impl<M: Carried> Reader<M> {
 
     /// Opens the stream at `url` and delivers until it ends. `opened`: since when it is open.
     async fn stream(&self, url: &PeerUrl, opened: &mut Option<Instant>) -> StreamError {
-        let (mut socket, incoming) = match self.open(url).await {
+        let (mut socket, incoming, early) = match self.open(url).await {
             Ok(open) => open,
             Err(error) => return error,
         };
         *opened = Some(Instant::now());
         let (peer, kind, direction) = (self.peer.id, self.kind, Direction::Incoming);
         let traffic = self.peer.traffic(kind);
-        traffic.incoming_open(true);
+        let _open = traffic.open_incoming();
         self.shared.raft.event(&Event::Opened { peer, kind, direction });
         let config = &self.shared.config;
         let mut delivery = Delivery {
             socket: &mut socket,
             incoming,
+            early: early.into(),
             raft: &*self.shared.raft,
             traffic,
             local: config.id.0,
@@ -105,8 +106,8 @@ impl<M: Carried> Reader<M> {
         std::future::poll_fn(|cx| delivery.poll(cx)).await
     }
 
-    /// Connects, asks for the stream, and reads the answer.
-    async fn open(&self, url: &PeerUrl) -> Result<(BoxSocket, Incoming<M>), StreamError> {
+    /// Connects, asks for the stream, and reads the answer, and what came with it of the stream.
+    async fn open(&self, url: &PeerUrl) -> Result<(BoxSocket, Incoming<M>, Vec<u8>), StreamError> {
         let Shared { config, identity, dial, .. } = &*self.shared;
         let timeouts = &config.timeouts;
         let mut socket = timeout(timeouts.connect, dial.dial(url))
@@ -128,9 +129,8 @@ impl<M: Carried> Reader<M> {
         judge(&head, &text, identity, self.kind)?;
         let codec = config.codec.clone().local(config.id.0).remote(self.peer.id.0);
         let received = ReceiveBuffer::new(config.pool.clone());
-        let mut incoming = Incoming::new(self.kind, codec, head.body("GET")?, received);
-        incoming.received(&rest, Instant::now().into_std())?;
-        Ok((socket, incoming))
+        let incoming = Incoming::new(self.kind, codec, head.body("GET")?, received);
+        Ok((socket, incoming, rest))
     }
 }
 
@@ -191,6 +191,8 @@ async fn read_text(
 struct Delivery<'a, M: RaftMessage> {
     socket: &'a mut BoxSocket,
     incoming: Incoming<M>,
+    /// What was read with the head, and has still to be received.
+    early: Bytes,
     raft: &'a dyn Raft<M>,
     traffic: &'a Traffic,
     local: u64,
@@ -287,7 +289,13 @@ impl<M: Carried> Delivery<'_, M> {
             }
             Err(error) => return Poll::Ready(Err(error.into())),
         };
-        let read = pin!(self.socket.read_buf(&mut room)).poll(cx);
+        let read = if self.early.is_empty() {
+            pin!(self.socket.read_buf(&mut room)).poll(cx)
+        } else {
+            let len = self.early.len().min(room.remaining_mut());
+            room.put(self.early.split_to(len));
+            Poll::Ready(Ok(len))
+        };
         match read {
             Poll::Ready(Ok(0)) => Poll::Ready(Err(self.incoming.finish())),
             Poll::Ready(Ok(bytes)) => {

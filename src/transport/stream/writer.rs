@@ -70,8 +70,10 @@ impl<'a> Attached<'a> {
     /// Writes until the connection fails, or is no longer the stream's.
     pub(crate) async fn run(&mut self) -> StreamError {
         let error = std::future::poll_fn(|cx| self.poll(cx)).await;
-        self.outgoing.end(self.number, self.current.take());
-        if matches!(error, StreamError::Replaced | StreamError::Stopped) && self.chunked {
+        let current = self.current.take();
+        let is_between_chunks = current.is_none() && self.chunked;
+        self.outgoing.end(self.number, current);
+        if matches!(error, StreamError::Replaced | StreamError::Stopped) && is_between_chunks {
             // The reader sees a proper end if there is room for it, and a cut if there is not.
             let _ = std::future::poll_fn(|cx| {
                 Poll::Ready(Pin::new(&mut self.socket).poll_write(cx, LAST_CHUNK).is_ready())
