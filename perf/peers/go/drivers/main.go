@@ -58,10 +58,14 @@ func lines(r io.Reader, w io.Writer, answer func([]byte) any) error {
 	out := bufio.NewWriterSize(w, 1<<16)
 	encode := json.NewEncoder(out)
 	return eachLine(r, func(line []byte) error {
-		if err := encode.Encode(answer(line)); err != nil {
+		answered := answer(line)
+		if err := encode.Encode(answered); err != nil {
 			return err
 		}
-		return out.Flush()
+		if err := out.Flush(); err != nil {
+			return err
+		}
+		return isLast(answered)
 	})
 }
 

@@ -17,7 +17,7 @@ import (
 type Codec struct{}
 
 func (Codec) Native(m *drivers.Message) drivers.Native {
-	p := toRaft(m)
+	p := ToRaft(m)
 	return &p
 }
 
@@ -51,7 +51,7 @@ func (d msgAppV2Decoder) Decode() (*drivers.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	return fromRaft(&m), nil
+	return FromRaft(&m), nil
 }
 
 func (d msgAppV2Decoder) Skip() error {
@@ -72,7 +72,7 @@ func (d *messageStreamDecoder) Decode() (*drivers.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	return fromRaft(&m), nil
+	return FromRaft(&m), nil
 }
 
 func (d *messageStreamDecoder) Skip() error {

@@ -9,7 +9,8 @@ import (
 	"raftwire/perf/peers/drivers"
 )
 
-func toRaft(m *drivers.Message) raftpb.Message {
+// ToRaft gives the message the fields that raft of this version sets.
+func ToRaft(m *drivers.Message) raftpb.Message {
 	p := raftpb.Message{
 		Type:       raftpb.MessageType(m.Type),
 		To:         m.To,
@@ -47,12 +48,13 @@ func toRaft(m *drivers.Message) raftpb.Message {
 		}
 	}
 	for _, r := range m.Responses {
-		p.Responses = append(p.Responses, toRaft(r))
+		p.Responses = append(p.Responses, ToRaft(r))
 	}
 	return p
 }
 
-func fromRaft(p *raftpb.Message) *drivers.Message {
+// FromRaft keeps the message's payloads, which it shares.
+func FromRaft(p *raftpb.Message) *drivers.Message {
 	m := &drivers.Message{
 		Type:       drivers.MessageType(p.Type),
 		To:         p.To,
@@ -91,7 +93,7 @@ func fromRaft(p *raftpb.Message) *drivers.Message {
 		}
 	}
 	for i := range p.Responses {
-		m.Responses = append(m.Responses, fromRaft(&p.Responses[i]))
+		m.Responses = append(m.Responses, FromRaft(&p.Responses[i]))
 	}
 	return m
 }

@@ -17,7 +17,7 @@ import (
 type Codec struct{}
 
 func (Codec) Native(m *drivers.Message) drivers.Native {
-	return toRaft(m)
+	return ToRaft(m)
 }
 
 func (Codec) NewEncoder(s drivers.Stream, w io.Writer) drivers.Encoder {
@@ -50,7 +50,7 @@ func (d msgAppV2Decoder) Decode() (*drivers.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	return fromRaft(m), nil
+	return FromRaft(m), nil
 }
 
 func (d msgAppV2Decoder) Skip() error {
@@ -71,7 +71,7 @@ func (d *messageStreamDecoder) Decode() (*drivers.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	return fromRaft(m), nil
+	return FromRaft(m), nil
 }
 
 func (d *messageStreamDecoder) Skip() error {

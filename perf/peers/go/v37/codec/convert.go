@@ -9,7 +9,8 @@ import (
 	"raftwire/perf/peers/drivers"
 )
 
-func toRaft(m *drivers.Message) *raftpb.Message {
+// ToRaft gives the message the fields that raft of this version sets.
+func ToRaft(m *drivers.Message) *raftpb.Message {
 	set := presenceOf(m)
 	p := &raftpb.Message{
 		Type:       raftpb.MessageType(m.Type).Enum(),
@@ -54,7 +55,7 @@ func toRaft(m *drivers.Message) *raftpb.Message {
 		}
 	}
 	for _, r := range m.Responses {
-		p.Responses = append(p.Responses, toRaft(r))
+		p.Responses = append(p.Responses, ToRaft(r))
 	}
 	return p
 }
@@ -68,7 +69,8 @@ func field[T comparable](v T, always bool) *T {
 	return &v
 }
 
-func fromRaft(p *raftpb.Message) *drivers.Message {
+// FromRaft keeps the message's payloads, which it shares.
+func FromRaft(p *raftpb.Message) *drivers.Message {
 	m := &drivers.Message{
 		Type:       drivers.MessageType(p.GetType()),
 		To:         p.GetTo(),
@@ -106,7 +108,7 @@ func fromRaft(p *raftpb.Message) *drivers.Message {
 		}
 	}
 	for _, r := range p.Responses {
-		m.Responses = append(m.Responses, fromRaft(r))
+		m.Responses = append(m.Responses, FromRaft(r))
 	}
 	return m
 }

@@ -78,7 +78,7 @@ func (c *cluster) settle() {
 
 func (c *cluster) check(m *raftpb.Message) {
 	c.seen[m.GetType()]++
-	if got := toRaft(fromRaft(m)); !proto.Equal(got, m) {
+	if got := ToRaft(FromRaft(m)); !proto.Equal(got, m) {
 		c.t.Errorf("raft sends %v\nand this is   %v", m, got)
 	}
 }
@@ -147,7 +147,7 @@ func TestRejectionOfAnEmptyLogHintsWithZeros(t *testing.T) {
 	if len(sent) != 1 {
 		t.Fatalf("%d messages", len(sent))
 	}
-	for _, m := range []*raftpb.Message{sent[0], toRaft(fromRaft(sent[0]))} {
+	for _, m := range []*raftpb.Message{sent[0], ToRaft(FromRaft(sent[0]))} {
 		wire, err := proto.Marshal(m)
 		if err != nil {
 			t.Fatal(err)

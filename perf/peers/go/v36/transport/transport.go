@@ -1,0 +1,139 @@
+// Package transport is etcd 3.6's rafthttp.Transport behind the drivers' interface: with one peer,
+// behind etcd's own listener, both configured as etcd does where nothing is said.
+// Not here: raft, whose place the drivers take; snapshots; TLS; etcd's other handlers.
+package transport
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/soheilhy/cmux"
+	"go.etcd.io/etcd/client/pkg/v3/transport"
+	"go.etcd.io/etcd/client/pkg/v3/types"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/rafthttp"
+	stats "go.etcd.io/etcd/server/v3/etcdserver/api/v2stats"
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+	"go.uber.org/zap"
+
+	"raftwire/perf/peers/drivers"
+	"raftwire/perf/peers/v36/codec"
+)
+
+// etcd's for an election timeout of 1 s, which is its default.
+const dialTimeout = 2 * time.Second
+
+type link struct {
+	end      *drivers.End
+	peer     types.ID
+	url      string
+	listener net.Listener
+	server   *drivers.Server
+	rafthttp *rafthttp.Transport
+	rings
+}
+
+// Listen opens the listener. Whoever dials it waits until there is a peer, as in etcd, which adds
+// its peers before it serves.
+func Listen(config drivers.Config, end *drivers.End) (drivers.Link, error) {
+	listener, err := transport.NewListenerWithOpts("127.0.0.1:0", "http",
+		transport.WithTLSInfo(&transport.TLSInfo{}),
+		transport.WithSocketOpts(&transport.SocketOpts{}),
+		transport.WithTimeout(rafthttp.ConnReadTimeout, rafthttp.ConnWriteTimeout))
+	if err != nil {
+		return nil, err
+	}
+	l := &link{end: end, peer: types.ID(config.Peer), listener: listener,
+		url: "http://" + listener.Addr().String()}
+	urls, err := types.NewURLs([]string{l.url})
+	if err != nil {
+		return nil, err
+	}
+	logger := zap.New(&watcher{end})
+	id := types.ID(config.ID)
+	critical := make(chan error, 1)
+	l.rafthttp = &rafthttp.Transport{
+		Logger:      logger,
+		DialTimeout: dialTimeout,
+		ID:          id,
+		URLs:        urls,
+		ClusterID:   types.ID(config.Cluster),
+		Raft:        end36{end},
+		ServerStats: stats.NewServerStats("raftwire", id.String()),
+		LeaderStats: stats.NewLeaderStats(logger, id.String()),
+		ErrorC:      critical,
+	}
+	go func() {
+		for err := range critical {
+			end.Critical(err)
+		}
+	}()
+	return l, l.rafthttp.Start()
+}
+
+func (l *link) URL() string { return l.url }
+
+func (l *link) Connect(url string) error {
+	// rafthttp would panic.
+	if _, err := types.NewURLs([]string{url}); err != nil {
+		return err
+	}
+	if l.server != nil {
+		return nil
+	}
+	l.rafthttp.AddPeer(l.peer, []string{url})
+	handler := l.rafthttp.Handler()
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", http.NotFound)
+	mux.Handle(rafthttp.RaftPrefix, handler)
+	mux.Handle(rafthttp.RaftPrefix+"/", handler)
+	l.server = drivers.NewServer(mux)
+	// etcd still asks here what each connection speaks, though nothing but HTTP is left.
+	m := cmux.New(l.listener)
+	go l.server.Serve(m.Match(cmux.Any()))
+	go m.Serve()
+	return nil
+}
+
+func (l *link) Drop() {
+	if l.server != nil {
+		l.server.Drop()
+	}
+}
+
+func (l *link) Stop() {
+	l.listener.Close()
+	l.rafthttp.Stop()
+	if l.server != nil {
+		l.server.Close()
+	}
+}
+
+// end36 is what rafthttp takes for raft.
+type end36 struct{ end *drivers.End }
+
+func (e end36) Process(_ context.Context, m raftpb.Message) error {
+	a := drivers.Arrival{Type: drivers.MessageType(m.Type), From: m.From, To: m.To, Term: m.Term,
+		Index: m.Index, Entries: len(m.Entries), Regular: true}
+	for i := range m.Entries {
+		entry := &m.Entries[i]
+		a.PayloadBytes += len(entry.Data)
+		a.Regular = a.Regular && entry.Index == m.Index+1+uint64(i) &&
+			len(entry.Data) == len(m.Entries[0].Data)
+	}
+	if e.end.Arrived(a) {
+		e.end.Record(codec.FromRaft(&m))
+	}
+	return nil
+}
+
+func (e end36) IsIDRemoved(uint64) bool { return false }
+
+func (e end36) ReportUnreachable(uint64) { e.end.Unreachable() }
+
+func (e end36) ReportSnapshot(uint64, raft.SnapshotStatus) {
+	e.end.Critical(errors.New("a snapshot was reported"))
+}

@@ -1,0 +1,11 @@
+// etcd 3.7's transport over sockets.
+
+package transport
+
+import (
+	"testing"
+
+	"raftwire/perf/peers/drivers/golden"
+)
+
+func TestTransport(t *testing.T) { golden.Transport(t, Listen) }
