@@ -16,7 +16,7 @@ use criterion::{
 };
 use raftwire::buf::{FrameCache, Pool, WriteQueue};
 use raftwire::codec::{Config, Frame, message, msgappv2};
-use raftwire::raftpb::Message;
+use raftwire::raftpb::{Dialect, Message};
 use std::hint::black_box;
 use std::io::IoSlice;
 use std::time::{Duration, Instant};
@@ -43,7 +43,7 @@ fn load(shape: Shape) -> Load {
 
 fn small_messages() -> [(&'static str, Load); 2] {
     [("heartbeat", heartbeat()), ("app_resp", app_resp())]
-        .map(|(name, message)| (name, Load::repeated(&message, 256)))
+        .map(|(name, message)| (name, Load::repeated(&message, 256, Dialect::default())))
 }
 
 fn time(operation: impl FnOnce()) -> Duration {

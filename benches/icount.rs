@@ -16,9 +16,11 @@ use gungraun::{
 };
 use raftwire::buf::{FrameCache, Pool, PoolConfig, WriteQueue};
 use raftwire::codec::{Config, Frame, message, msgappv2};
-use raftwire::raftpb::Message;
+use raftwire::raftpb::{Dialect, Message};
 use std::hint::black_box;
-use support::{Decode, Load, Receiver, Shape, app_resp, check, heartbeat};
+use support::{
+    Decode, Load, Receiver, Shape, app_resp, app_resp_long_ids, check, heartbeat, heartbeat_resp,
+};
 
 /// The messages of a bench. `icount.sh` divides by it.
 const MESSAGES: usize = 8;
@@ -72,17 +74,25 @@ fn msgappv2_encode(mut sender: Sender<msgappv2::Encoder>) -> Sender<msgappv2::En
     sender
 }
 
-fn message_sender(message: Message) -> Sender<message::Encoder> {
-    let load = Load::repeated(&message, MESSAGES);
-    let encoder = message::Encoder::new(Config::default());
+fn message_sender(message: Message, dialect: Dialect) -> Sender<message::Encoder> {
+    let load = Load::repeated(&message, MESSAGES, dialect);
+    let encoder = message::Encoder::new(Config::default().dialect(dialect));
     Sender::new(load, encoder, |encoder, message, queue| {
         encoder.encode(message, queue).expect("a valid message");
     })
 }
 
 #[library_benchmark(setup = message_sender)]
-#[bench::heartbeat(heartbeat())]
-#[bench::app_resp(app_resp())]
+#[bench::heartbeat(heartbeat(), Dialect::V3_4)]
+#[bench::heartbeat_3_6(heartbeat(), Dialect::V3_6)]
+#[bench::heartbeat_3_7(heartbeat(), Dialect::V3_7)]
+#[bench::heartbeat_resp(heartbeat_resp(), Dialect::V3_4)]
+#[bench::heartbeat_resp_3_6(heartbeat_resp(), Dialect::V3_6)]
+#[bench::heartbeat_resp_3_7(heartbeat_resp(), Dialect::V3_7)]
+#[bench::app_resp(app_resp(), Dialect::V3_4)]
+#[bench::app_resp_3_6(app_resp(), Dialect::V3_6)]
+#[bench::app_resp_3_7(app_resp(), Dialect::V3_7)]
+#[bench::app_resp_long_ids(app_resp_long_ids(), Dialect::V3_4)]
 fn message_encode(mut sender: Sender<message::Encoder>) -> Sender<message::Encoder> {
     for message in &sender.messages {
         let encoded = sender.encoder.encode(message, &mut sender.queue);
@@ -193,13 +203,21 @@ fn msgappv2_decode(
     receiver
 }
 
-fn message_filled(message: Message) -> Receiver<message::Decoder<Message>> {
-    filled(&Load::repeated(&message, MESSAGES), message::Decoder::new)
+fn message_filled(message: Message, dialect: Dialect) -> Receiver<message::Decoder<Message>> {
+    filled(&Load::repeated(&message, MESSAGES, dialect), message::Decoder::new)
 }
 
 #[library_benchmark(setup = message_filled)]
-#[bench::heartbeat(heartbeat())]
-#[bench::app_resp(app_resp())]
+#[bench::heartbeat(heartbeat(), Dialect::V3_4)]
+#[bench::heartbeat_3_6(heartbeat(), Dialect::V3_6)]
+#[bench::heartbeat_3_7(heartbeat(), Dialect::V3_7)]
+#[bench::heartbeat_resp(heartbeat_resp(), Dialect::V3_4)]
+#[bench::heartbeat_resp_3_6(heartbeat_resp(), Dialect::V3_6)]
+#[bench::heartbeat_resp_3_7(heartbeat_resp(), Dialect::V3_7)]
+#[bench::app_resp(app_resp(), Dialect::V3_4)]
+#[bench::app_resp_3_6(app_resp(), Dialect::V3_6)]
+#[bench::app_resp_3_7(app_resp(), Dialect::V3_7)]
+#[bench::app_resp_long_ids(app_resp_long_ids(), Dialect::V3_4)]
 fn message_decode(
     mut receiver: Receiver<message::Decoder<Message>>,
 ) -> Receiver<message::Decoder<Message>> {
@@ -208,21 +226,40 @@ fn message_decode(
 }
 
 /// Frames, and the receiver that their memory goes back to.
-type Decoded = (Vec<Frame<Message>>, Receiver<msgappv2::Decoder<Message>>);
+type Decoded<D> = (Vec<Frame<Message>>, Receiver<D>);
 
-fn msgappv2_decoded(entries: usize, bytes: usize) -> Decoded {
-    let mut receiver = msgappv2_filled(entries, bytes);
+fn decoded<D: Decode>(mut receiver: Receiver<D>) -> Decoded<D> {
     let mut frames = Vec::new();
     receiver.drain(|frame| frames.push(frame));
     assert_eq!(frames.len(), MESSAGES);
     (frames, receiver)
 }
 
+fn msgappv2_decoded(entries: usize, bytes: usize) -> Decoded<msgappv2::Decoder<Message>> {
+    decoded(msgappv2_filled(entries, bytes))
+}
+
 // What the consumer pays for what was decoded: reference counts, and lists that go home.
 #[library_benchmark(setup = msgappv2_decoded)]
 #[bench::entries_1_bytes_64(1, 64)]
 #[bench::entries_64_bytes_64(64, 64)]
-fn msgappv2_drop(mut decoded: Decoded) -> Decoded {
+fn msgappv2_drop(
+    mut decoded: Decoded<msgappv2::Decoder<Message>>,
+) -> Decoded<msgappv2::Decoder<Message>> {
+    decoded.0.clear();
+    decoded
+}
+
+fn message_decoded(message: Message, dialect: Dialect) -> Decoded<message::Decoder<Message>> {
+    decoded(message_filled(message, dialect))
+}
+
+#[library_benchmark(setup = message_decoded)]
+#[bench::heartbeat(heartbeat(), Dialect::V3_4)]
+#[bench::app_resp(app_resp(), Dialect::V3_4)]
+fn message_drop(
+    mut decoded: Decoded<message::Decoder<Message>>,
+) -> Decoded<message::Decoder<Message>> {
     decoded.0.clear();
     decoded
 }
@@ -235,7 +272,8 @@ library_benchmark_group!(
         msgappv2_decode,
         msgappv2_drop,
         message_encode,
-        message_decode
+        message_decode,
+        message_drop
     ]
 );
 

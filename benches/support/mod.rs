@@ -7,7 +7,7 @@ use bytes::{Buf, BufMut, Bytes};
 use raftwire::buf::{Pool, ReceiveBuffer, WriteQueue};
 use raftwire::codec::{Config, Frame, FrameKind, message, msgappv2};
 use raftwire::error::DecodeError;
-use raftwire::raftpb::{Entry, Message, MessageType};
+use raftwire::raftpb::{Dialect, Entry, Message, MessageType};
 use std::fmt;
 use std::time::Instant;
 
@@ -84,8 +84,8 @@ impl Load {
     }
 
     /// `count` messages of the message stream, all like `message`.
-    pub(crate) fn repeated(message: &Message, count: usize) -> Self {
-        let mut encoder = message::Encoder::new(Config::default());
+    pub(crate) fn repeated(message: &Message, count: usize, dialect: Dialect) -> Self {
+        let mut encoder = message::Encoder::new(Config::default().dialect(dialect));
         Self::encoded(vec![message.clone(); count], 0, |message, queue| {
             encoder.encode(message, queue).expect("a valid message");
         })
@@ -158,6 +158,22 @@ pub(crate) fn app_resp() -> Message {
         to: 1,
         term: TERM,
         index: FIRST_INDEX,
+        ..Message::default()
+    }
+}
+
+/// The same between members whose ids are 64 random bits, as etcd's are.
+pub(crate) fn app_resp_long_ids() -> Message {
+    Message { from: 0x8e9e_05c5_2164_694d, to: 0x91bc_3c39_8fb3_c146, ..app_resp() }
+}
+
+/// A follower's answer to a heartbeat without a context.
+pub(crate) fn heartbeat_resp() -> Message {
+    Message {
+        message_type: MessageType::HEARTBEAT_RESP,
+        from: 2,
+        to: 1,
+        term: TERM,
         ..Message::default()
     }
 }

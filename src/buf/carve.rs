@@ -13,7 +13,7 @@
 
 use super::{Block, Pool};
 use crate::raftpb::Span;
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 
 /// The largest payload that is ever copied out, in bytes. A larger one that is kept alone pins at most
 /// 256 times what it is in a block of 256 KiB, or four times that in one that was made for something
@@ -103,12 +103,34 @@ impl Carve {
     pub(crate) fn payload(&mut self, run: &Bytes, span: Span) -> Bytes {
         let shared_bytes = self.shared_bytes + span.len();
         if shared_bytes * COPY_OUT_FRACTION < self.parsed_bytes + span.end
-            && let Some(copy) = self.copy(run, span)
+            && let Some(copy) = self.copy(&run[span.start..span.end])
         {
             return copy;
         }
         self.shared_bytes = shared_bytes;
         run.slice(span.start..span.end)
+    }
+
+    /// [`payload`](Self::payload), for the only one of a run that is not split off yet: the first
+    /// `count` bytes of `input`, which are taken off it. A run that is not shared costs no reference.
+    #[inline]
+    pub(crate) fn only_payload(&mut self, input: &mut BytesMut, count: usize, span: Span) -> Bytes {
+        let shared_bytes = self.shared_bytes + span.len();
+        if span.len() == 0 {
+            input.advance(count);
+            return Bytes::new();
+        }
+        if shared_bytes * COPY_OUT_FRACTION < self.parsed_bytes + span.end
+            && let Some(copy) = self.copy(&input[span.start..span.end])
+        {
+            input.advance(count);
+            return copy;
+        }
+        self.shared_bytes = shared_bytes;
+        let mut run = input.split_to(count).freeze();
+        run.truncate(span.end);
+        run.advance(span.start);
+        run
     }
 
     /// [`payload`](Self::payload), for the last one of `run`: it takes over the run's own reference,
@@ -141,11 +163,10 @@ impl Carve {
     /// `None` if the payload is too large, or the pool has no block for copies: sharing costs no new
     /// memory.
     #[cold]
-    fn copy(&mut self, run: &Bytes, span: Span) -> Option<Bytes> {
-        if span.len() > COPY_OUT_BYTES_MAX {
+    fn copy(&mut self, payload: &[u8]) -> Option<Bytes> {
+        if payload.len() > COPY_OUT_BYTES_MAX {
             return None;
         }
-        let payload = &run[span.start..span.end];
         let room = self.copies.bytes.capacity() - self.copies.bytes.len();
         if room < payload.len() {
             let block = self.pool.block(0, 0)?;

@@ -12,10 +12,13 @@
 
 use super::decoder::{LENGTH_BYTES, check_length};
 use super::{Config, Deviations, Frame, FrameKind, decode_whole, peek_length};
-use crate::buf::{Carve, ReceiveBuffer, WriteQueue};
+use crate::buf::{Carve, ReceiveBuffer, SHARE_BYTES_MIN, WriteQueue};
 use crate::error::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
-use crate::raftpb::{RaftMessage, encode_message};
-use bytes::{Bytes, BytesMut};
+use crate::raftpb::{
+    CONTROL_ROOM, Control, MessageType, Parts, RaftMessage, encode_message, put_control,
+    read_control,
+};
+use bytes::{Buf, Bytes, BytesMut};
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -54,17 +57,63 @@ pub(crate) fn encode_whole<M: RaftMessage>(
     config: &Config,
     queue: &mut WriteQueue,
 ) -> Result<(), EncodeError> {
+    match put_whole(message, config, queue) {
+        Some(len) => {
+            check_message(len, config)?;
+            queue.commit_copied(LENGTH_BYTES, len);
+            Ok(())
+        }
+        None => encode_any(message, config, queue),
+    }
+}
+
+/// Writes `message` behind what is queued, if it is a control message, and returns how long it is
+/// behind its length.
+#[inline(always)]
+fn put_whole<M: RaftMessage>(
+    message: &M,
+    config: &Config,
+    queue: &mut WriteQueue,
+) -> Option<usize> {
+    let head = message.head();
+    let context = message.context();
+    let context_len = context.map_or(0, Bytes::len);
+    if !message.entries().is_empty()
+        || !message.responses().is_empty()
+        || head.message_type == MessageType::SNAP
+        || context_len >= SHARE_BYTES_MIN
+        || message.snapshot().is_some()
+    {
+        return None;
+    }
+    let tail = queue.tail(LENGTH_BYTES + CONTROL_ROOM + context_len);
+    let (length, out) = tail.split_first_chunk_mut()?;
+    let len = put_control(&head, context, config.dialect, out)?;
+    *length = (len as u64).to_be_bytes();
+    Some(len)
+}
+
+fn check_message(len: usize, config: &Config) -> Result<(), EncodeError> {
+    let (bytes, limit) = (len as u64, config.limits.message_bytes_max);
+    if bytes > limit {
+        return Err(EncodeError::new(EncodeErrorKind::Limit { bytes, limit }));
+    }
+    Ok(())
+}
+
+fn encode_any<M: RaftMessage>(
+    message: &M,
+    config: &Config,
+    queue: &mut WriteQueue,
+) -> Result<(), EncodeError> {
     let mark = queue.mark();
     // The length is known once the message is written.
     let length = queue.put_later(LENGTH_BYTES);
     let start = queue.len();
     let encoded = encode_message(message, config.dialect, queue).and_then(|()| {
-        let bytes = (queue.len() - start) as u64;
-        let limit = config.limits.message_bytes_max;
-        if bytes > limit {
-            return Err(EncodeError::new(EncodeErrorKind::Limit { bytes, limit }));
-        }
-        queue.fill(length, &bytes.to_be_bytes());
+        let len = queue.len() - start;
+        check_message(len, config)?;
+        queue.fill(length, &(len as u64).to_be_bytes());
         Ok(())
     });
     if encoded.is_err() {
@@ -119,6 +168,7 @@ impl<M: RaftMessage> Decoder<M> {
     ///
     /// A length above its limit, or malformed protobuf. The stream is dead then, and every further
     /// call returns the same error.
+    #[inline]
     pub fn decode(
         &mut self,
         received: &mut ReceiveBuffer,
@@ -127,7 +177,56 @@ impl<M: RaftMessage> Decoder<M> {
         self.decode_from(input, carve)
     }
 
+    #[inline]
     pub(crate) fn decode_from(
+        &mut self,
+        input: &mut BytesMut,
+        carve: &mut Carve,
+    ) -> Result<Option<Frame<M>>, DecodeError> {
+        let Some((count, control)) = self.control(input) else {
+            return self.decode_any(input, carve);
+        };
+        carve.wants_list_bytes = 0;
+        let context = match control.context {
+            Some(span) => Some(carve.only_payload(input, count, span)),
+            None => {
+                input.advance(count);
+                None
+            }
+        };
+        let (offset, len) = (self.offset, count as u64);
+        self.offset += len;
+        self.needed = LENGTH_BYTES;
+        carve.parsed(count);
+        carve.item(count);
+        let message = M::from_parts(Parts {
+            head: control.head,
+            entries: Vec::new(),
+            context,
+            snapshot: None,
+            responses: Vec::new(),
+        });
+        let deviations = Deviations::default();
+        Ok(Some(Frame { kind: FrameKind::Message, offset, len, message, deviations }))
+    }
+
+    /// The control message that is the next frame, and the bytes of that, if it is one and has
+    /// arrived.
+    #[inline]
+    fn control(&self, input: &[u8]) -> Option<(usize, Control)> {
+        if self.failed.is_some() || self.held.is_some() {
+            return None;
+        }
+        let length = peek_length(input, 0)?;
+        if length > self.config.limits.message_bytes_max {
+            return None;
+        }
+        let frame = input.get(..LENGTH_BYTES + usize::try_from(length).ok()?)?;
+        Some((frame.len(), read_control(frame, LENGTH_BYTES)?))
+    }
+
+    #[inline(never)]
+    fn decode_any(
         &mut self,
         input: &mut BytesMut,
         carve: &mut Carve,

@@ -124,7 +124,7 @@ fn read_any_entry(mut reader: Reader<'_>) -> Result<RawEntry> {
 /// An enum's number. Negative ones are sign-extended to ten bytes; what is above 32 bits is lost,
 /// as in every protobuf library.
 #[allow(clippy::cast_possible_truncation, reason = "the truncation is protobuf's rule")]
-const fn enum_number(varint: u64) -> i32 {
+pub(super) const fn enum_number(varint: u64) -> i32 {
     varint as i32
 }
 

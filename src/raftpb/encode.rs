@@ -4,7 +4,7 @@
 //! [`EntryForm`] prepares the prefix in place, so that a stream can queue the data by reference.
 
 use super::decode::NO_SNAPSHOT;
-use super::varint::{VARINT_BYTES_MAX, put_varint, varint_len};
+use super::varint::{VARINT_BYTES_MAX, put_long_varint, put_varint, varint_len};
 use super::{
     ConfChange, ConfChangeSingle, ConfChangeV2, ConfState, Dialect, EntryRef, HardState, Head,
     MessageType, NESTING_MAX, RaftMessage, Snapshot, SnapshotMetadata,
@@ -171,77 +171,136 @@ impl EntryForm {
     }
 }
 
-/// Which scalar fields of a message go on the wire.
-struct Presence<'a> {
-    dialect: Dialect,
-    head: &'a Head,
-    /// A message with nothing set at all, which 3.7 writes as no bytes.
-    blank: bool,
+/// The numbers of fields, as bits.
+const fn fields(numbers: &[u8]) -> u16 {
+    let mut bits = 0;
+    let mut at = 0;
+    while at < numbers.len() {
+        bits |= 1 << numbers[at];
+        at += 1;
+    }
+    bits
 }
 
-impl Presence<'_> {
-    /// raft v3.7 sets, hence its encoder emits: type, to and from always; term but for proposals
-    /// and reads; the rest by type. A link heartbeat is rafthttp's own and has its type only.
-    #[inline]
-    fn emits(&self, number: u8, value: u64) -> bool {
-        if self.dialect.writes_zeros() {
-            return number != 13 || self.dialect == Dialect::V3_6;
-        }
-        if value != 0 {
-            return true;
-        }
-        if self.blank || (self.head.is_link_heartbeat() && number != 1) {
-            return false;
-        }
-        use MessageType as T;
-        let message_type = self.head.message_type;
+/// Which scalar fields of a message go on the wire even if they are 0. `blank` is a message with
+/// nothing set at all, which 3.7 writes as no bytes.
+///
+/// raft v3.7 sets, hence its encoder emits: type, to and from always; term but for proposals and
+/// reads; the rest by type. A link heartbeat is rafthttp's own and has its type only.
+#[inline]
+fn written_zeros(dialect: Dialect, head: &Head, blank: bool) -> u16 {
+    use MessageType as T;
+    if dialect.writes_zeros() {
+        return u16::MAX;
+    }
+    if blank || head.is_link_heartbeat() {
+        return 0;
+    }
+    match head.message_type {
+        T::PROP | T::READ_INDEX => const { fields(&[1, 2, 3]) },
+        T::APP => const { fields(&[1, 2, 3, 4, 5, 6, 8]) },
         // A rejected append says where to look instead, even where that is index 0, term 0.
-        let rejects = message_type == T::APP_RESP && self.head.reject;
-        match number {
-            1..=3 => true,
-            4 => !matches!(message_type, T::PROP | T::READ_INDEX),
-            5 => matches!(message_type, T::APP | T::VOTE | T::PRE_VOTE) || rejects,
-            6 => matches!(
-                message_type,
-                T::APP | T::APP_RESP | T::READ_INDEX_RESP | T::VOTE | T::PRE_VOTE
-            ),
-            8 => matches!(message_type, T::APP | T::HEARTBEAT),
-            11 => rejects,
-            _ => false,
-        }
-    }
-
-    fn put(&self, out: &mut Scalars, number: u8, value: u64) {
-        if self.emits(number, value) {
-            out.put(number, value);
-        }
+        T::APP_RESP if head.reject => const { fields(&[1, 2, 3, 4, 5, 6, 11]) },
+        T::APP_RESP | T::READ_INDEX_RESP => const { fields(&[1, 2, 3, 4, 6]) },
+        T::VOTE | T::PRE_VOTE => const { fields(&[1, 2, 3, 4, 5, 6]) },
+        T::HEARTBEAT => const { fields(&[1, 2, 3, 4, 8]) },
+        _ => const { fields(&[1, 2, 3, 4]) },
     }
 }
 
-/// Scalar fields on their way to a [`Sink`], so that they are one piece there.
-struct Scalars {
-    bytes: [u8; SCALARS_BYTES_MAX],
+/// More than the ten scalar fields take, and the snapshot that says there is none: 122 bytes.
+const SCALARS_BYTES_MAX: usize = 128;
+
+/// Where a field could begin at the most, and more than the longest takes.
+pub(crate) const SCALARS_ROOM: usize = SCALARS_BYTES_MAX + 16;
+
+/// The scalar fields of a message, one behind the other.
+pub(crate) struct Scalars<'a> {
+    out: &'a mut [u8; SCALARS_ROOM],
     len: usize,
+    dialect: Dialect,
+    written_zeros: u16,
 }
 
-/// The ten scalar fields of a message, and the snapshot that says there is none.
-const SCALARS_BYTES_MAX: usize = 10 * (1 + VARINT_BYTES_MAX) + NO_SNAPSHOT.len();
+impl<'a> Scalars<'a> {
+    #[inline(always)]
+    pub(crate) fn new(
+        out: &'a mut [u8; SCALARS_ROOM],
+        dialect: Dialect,
+        head: &Head,
+        blank: bool,
+    ) -> Self {
+        Self { out, len: 0, dialect, written_zeros: written_zeros(dialect, head, blank) }
+    }
 
-impl Scalars {
-    #[inline]
+    /// The room behind what is written.
+    #[inline(always)]
+    fn room(&mut self) -> &mut [u8; 16] {
+        // It always is below; this tells the compiler, too.
+        let at = self.len % SCALARS_BYTES_MAX;
+        match self.out[at..].first_chunk_mut() {
+            Some(room) => room,
+            None => unreachable!("it was made that large"),
+        }
+    }
+
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "it was compared")]
     fn put(&mut self, number: u8, value: u64) {
-        self.bytes[self.len] = number << 3 | super::read::VARINT;
-        self.len += 1 + put_varint(&mut self.bytes[self.len + 1..], value);
+        if value == 0 && self.written_zeros & 1 << number == 0 {
+            return;
+        }
+        let [key, field @ ..] = self.room();
+        *key = number << 3 | super::read::VARINT;
+        if value < 0x80 {
+            field[0] = value as u8;
+            self.len += 2;
+        } else if let Some(field) = field.first_chunk_mut() {
+            self.len += 1 + put_long_varint(field, value);
+        }
     }
 
-    fn put_no_snapshot(&mut self) {
-        self.bytes[self.len..self.len + NO_SNAPSHOT.len()].copy_from_slice(&NO_SNAPSHOT);
-        self.len += NO_SNAPSHOT.len();
+    #[inline(always)]
+    pub(crate) fn put_before_entries(&mut self, head: &Head) {
+        self.put(1, enum_varint(head.message_type.0));
+        self.put(2, head.to);
+        self.put(3, head.from);
+        self.put(4, head.term);
+        self.put(5, head.log_term);
+        self.put(6, head.index);
     }
 
-    fn flush(&mut self, out: &mut impl Sink) {
-        out.put(&self.bytes[..self.len]);
-        self.len = 0;
+    #[inline(always)]
+    pub(crate) fn put_commit(&mut self, head: &Head) {
+        self.put(8, head.commit);
+    }
+
+    #[inline(always)]
+    pub(crate) fn put_no_snapshot(&mut self) {
+        if self.dialect == Dialect::V3_4 {
+            self.room()[..NO_SNAPSHOT.len()].copy_from_slice(&NO_SNAPSHOT);
+            self.len += NO_SNAPSHOT.len();
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn put_before_context(&mut self, head: &Head) {
+        self.put(10, u64::from(head.reject));
+        self.put(11, head.reject_hint);
+    }
+
+    #[inline(always)]
+    pub(crate) fn put_behind_context(&mut self, head: &Head) {
+        if self.dialect != Dialect::V3_4 {
+            self.put(13, head.vote);
+        }
+    }
+
+    /// Returns what was written since the last call.
+    #[inline(always)]
+    pub(crate) fn take(&mut self) -> &[u8] {
+        let len = std::mem::take(&mut self.len);
+        &self.out[..len]
     }
 }
 
@@ -274,17 +333,11 @@ fn encode_nested<M: RaftMessage>(
         && context.is_none()
         && snapshot.is_none()
         && message.responses().is_empty();
-    let presence = Presence { dialect, head: &head, blank };
-    let mut scalars = Scalars { bytes: [0; SCALARS_BYTES_MAX], len: 0 };
-
-    presence.put(&mut scalars, 1, enum_varint(head.message_type.0));
-    presence.put(&mut scalars, 2, head.to);
-    presence.put(&mut scalars, 3, head.from);
-    presence.put(&mut scalars, 4, head.term);
-    presence.put(&mut scalars, 5, head.log_term);
-    presence.put(&mut scalars, 6, head.index);
+    let mut bytes = [0; SCALARS_ROOM];
+    let mut scalars = Scalars::new(&mut bytes, dialect, &head, blank);
+    scalars.put_before_entries(&head);
     if !entries.is_empty() {
-        scalars.flush(out);
+        out.put(scalars.take());
         let form = EntryForm::of(dialect, head.message_type);
         for entry in entries {
             let entry = M::entry(entry);
@@ -292,23 +345,21 @@ fn encode_nested<M: RaftMessage>(
             form.put(&entry, out);
         }
     }
-    presence.put(&mut scalars, 8, head.commit);
+    scalars.put_commit(&head);
     match snapshot {
         Some(snapshot) => {
-            scalars.flush(out);
+            out.put(scalars.take());
             put_message(out, 9, &*snapshot, dialect);
         }
-        None if dialect == Dialect::V3_4 => scalars.put_no_snapshot(),
-        None => {}
+        None => scalars.put_no_snapshot(),
     }
-    presence.put(&mut scalars, 10, u64::from(head.reject));
-    presence.put(&mut scalars, 11, head.reject_hint);
+    scalars.put_before_context(&head);
     if context.is_some() {
-        scalars.flush(out);
+        out.put(scalars.take());
         put_bytes(out, 12, context);
     }
-    presence.put(&mut scalars, 13, head.vote);
-    scalars.flush(out);
+    scalars.put_behind_context(&head);
+    out.put(scalars.take());
     if dialect != Dialect::V3_4 {
         for response in message.responses() {
             let Some(levels) = levels.checked_sub(1) else {

@@ -22,6 +22,7 @@
 //! # Ok::<(), raftwire::error::DecodeError>(())
 //! ```
 
+mod control;
 mod decode;
 mod dialect;
 mod embed;
@@ -37,6 +38,7 @@ mod types;
 mod varint;
 mod wire;
 
+pub(crate) use control::{CONTROL_ROOM, Control, put_control, read_control};
 pub(crate) use decode::{Cut, Payloads, RawEntry, decode_message, read_entry};
 pub use dialect::Dialect;
 pub use embed::{EntryRef, Head, Parts, RaftMessage};

@@ -5,6 +5,7 @@
 //! of the piece later. It never allocates and never panics, whatever the bytes.
 
 use super::NESTING_MAX;
+use super::varint::{MORE, gather};
 use crate::error::{DecodeError, DecodeErrorKind};
 
 /// The kinds of value a field key announces.
@@ -26,6 +27,41 @@ impl Span {
     pub(crate) const fn len(self) -> usize {
         self.end - self.start
     }
+}
+
+/// Reads the varint of at most 64 bits that `bytes` begin with, and how many bytes it takes: 0 if it
+/// does not end, or has more bits. All bytes are read at once, since members' ids take ten.
+#[inline(never)]
+pub(crate) fn read_long_varint(bytes: &[u8]) -> (u64, usize) {
+    let Some((word, behind)) = bytes.split_first_chunk() else {
+        return read_last_varint(bytes);
+    };
+    let word = u64::from_le_bytes(*word);
+    let ends = !word & MORE;
+    if ends != 0 {
+        let len = ends.trailing_zeros() as usize / 8 + 1;
+        return (gather(word & (ends ^ (ends - 1))), len);
+    }
+    match behind {
+        [a, ..] if *a < 0x80 => (gather(word) | u64::from(*a) << 56, 9),
+        // The tenth byte has room for the 64th bit only.
+        [a, b, ..] if *b < 2 => {
+            (gather(word) | u64::from(*a & 0x7f) << 56 | u64::from(*b) << 63, 10)
+        }
+        _ => (0, 0),
+    }
+}
+
+/// [`read_long_varint`] of fewer than eight bytes.
+fn read_last_varint(bytes: &[u8]) -> (u64, usize) {
+    let mut value = 0;
+    for (position, byte) in bytes.iter().enumerate() {
+        value |= u64::from(byte & 0x7f) << (7 * position);
+        if *byte < 0x80 {
+            return (value, position + 1);
+        }
+    }
+    (0, 0)
 }
 
 /// A cursor over `bytes[at..end]`.
@@ -145,21 +181,14 @@ impl<'a> Reader<'a> {
     }
 
     fn long_varint(&mut self, field: &'static str) -> Result<u64> {
-        let mut value = 0u64;
-        for (position, byte) in self.rest().iter().take(10).enumerate() {
-            // The tenth byte has room for the 64th bit only.
-            if position == 9 && *byte > 1 {
-                break;
-            }
-            value |= u64::from(byte & 0x7f) << (7 * position);
-            if *byte < 0x80 {
-                self.at += position + 1;
-                return Ok(value);
+        match read_long_varint(self.rest()) {
+            (_, 0) if self.rest().len() < 10 => self.error(DecodeErrorKind::Overrun, field),
+            (_, 0) => self.error(DecodeErrorKind::Varint, field),
+            (value, len) => {
+                self.at += len;
+                Ok(value)
             }
         }
-        let kind =
-            if self.rest().len() < 10 { DecodeErrorKind::Overrun } else { DecodeErrorKind::Varint };
-        self.error(kind, field)
     }
 
     /// Reads a field's key: its number and wire type.

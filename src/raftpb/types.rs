@@ -10,6 +10,7 @@ use super::{ConfChangeTransition, ConfChangeType, EntryType, MessageType};
 use crate::buf::Lists;
 use bytes::Bytes;
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 
 /// One entry of the log.
@@ -67,7 +68,8 @@ pub struct Message {
 /// It derefs to `Vec<Entry>`.
 #[derive(Default)]
 pub struct Entries {
-    list: Vec<Entry>,
+    /// Dropped by hand, which takes it out: most messages have none, and then nothing is left to do.
+    list: ManuallyDrop<Vec<Entry>>,
 }
 
 /// Where dropped lists lie ready.
@@ -77,7 +79,13 @@ impl Entries {
     /// Takes the list out.
     #[must_use]
     pub fn into_vec(mut self) -> Vec<Entry> {
-        std::mem::take(&mut self.list)
+        std::mem::take(&mut *self.list)
+    }
+
+    /// Out of the way of the messages that have no entries.
+    #[inline(never)]
+    fn give_back(&mut self) {
+        LISTS.put(std::mem::take(&mut *self.list));
     }
 }
 
@@ -85,14 +93,14 @@ impl Drop for Entries {
     #[inline]
     fn drop(&mut self) {
         if self.list.capacity() > 0 {
-            LISTS.put(std::mem::take(&mut self.list));
+            self.give_back();
         }
     }
 }
 
 impl From<Vec<Entry>> for Entries {
     fn from(list: Vec<Entry>) -> Self {
-        Self { list }
+        Self { list: ManuallyDrop::new(list) }
     }
 }
 
@@ -136,7 +144,7 @@ impl DerefMut for Entries {
 
 impl Clone for Entries {
     fn clone(&self) -> Self {
-        self.list.clone().into()
+        (**self).clone().into()
     }
 }
 
@@ -150,7 +158,7 @@ impl Eq for Entries {}
 
 impl fmt::Debug for Entries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.list, f)
+        fmt::Debug::fmt(&**self, f)
     }
 }
 
