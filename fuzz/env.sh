@@ -18,10 +18,12 @@ targets() {
 }
 
 # The flags of libFuzzer for a target. Longer inputs than these find nothing a shorter one does not,
-# but for a decoder's blocks and lists, which need some length.
+# but for a decoder's blocks and lists, and the trailers of a body, which need some length.
 flags() {
     case $1 in
     *_decode | framed) echo "-dict=fuzz/dict/stream.dict -max_len=16384" ;;
+    http_body) echo "-dict=fuzz/dict/http.dict -max_len=20480" ;;
+    http_*) echo "-dict=fuzz/dict/http.dict -max_len=2048" ;;
     craft) echo "-dict=fuzz/dict/craft.dict -max_len=4096" ;;
     raftpb_*) echo "-dict=fuzz/dict/raftpb.dict -max_len=4096" ;;
     *) echo "-max_len=1024" ;;

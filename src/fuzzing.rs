@@ -10,6 +10,7 @@ mod decode;
 mod encode;
 mod expected;
 mod framed;
+pub mod http;
 mod input;
 pub mod naive;
 mod raftpb;
@@ -47,7 +48,7 @@ impl Env {
 pub type Body = fn(&[u8], &Env);
 
 /// Every target, by the name of its corpus.
-pub const TARGETS: [(&str, Body); 8] = [
+pub const TARGETS: [(&str, Body); 11] = [
     ("msgappv2_decode", msgappv2_decode),
     ("message_decode", message_decode),
     ("framed", framed::adapters),
@@ -56,6 +57,9 @@ pub const TARGETS: [(&str, Body); 8] = [
     ("raftpb_message", raftpb::message),
     ("raftpb_entry", raftpb::entry),
     ("raftpb_others", raftpb::others),
+    ("http_request", http::request),
+    ("http_response", http::response),
+    ("http_body", http::body),
 ];
 
 fn msgappv2_decode(input: &[u8], env: &Env) {

@@ -1,5 +1,5 @@
 //! Writes the seeds of the corpora, from etcd's golden vectors: the streams as they are, and the
-//! messages they hold. The same seeds each time.
+//! messages they hold; and from the transcripts of its HTTP. The same seeds each time.
 //!
 //! `seed kept` writes only those that are to be kept though they pass no edge of their own. Not here:
 //! making the corpora smaller, which is libFuzzer's (`fuzz/seed.sh`).
@@ -48,6 +48,15 @@ impl Seeds {
             header[0] += 129;
         }
         self.write("framed", name, &[&header, bytes].concat())
+    }
+}
+
+impl Seeds {
+    /// A head or a body, behind the choices of that target: the first, and how it is cut.
+    fn http(&self, what: &str, name: &str, choice: u8, bytes: impl AsRef<[u8]>) -> Result<()> {
+        let bytes = bytes.as_ref();
+        let choices = [choice, bytes.len() as u8];
+        self.write(&format!("http_{what}"), name, &[&choices, bytes].concat())
     }
 }
 
@@ -178,6 +187,89 @@ fn brinks(seeds: &Seeds) -> Result<()> {
     Ok(())
 }
 
+/// The same of HTTP: lengths that are just within their bounds, and just not.
+fn http_brinks(seeds: &Seeds) -> Result<()> {
+    for more in [0, 1] {
+        let name = |what: &str| format!("{what}-{more}");
+        let digits = "f".repeat(16 + more);
+        seeds.http("body", &name("size"), 0, format!("{digits}\r\nhello"))?;
+        let extension = "x".repeat(4096 - 2 + more);
+        seeds.http("body", &name("extension"), 0, format!("0;{extension}\r\n\r\n"))?;
+        let trailer = "x".repeat((16 << 10) - 4 + more);
+        seeds.http("body", &name("trailer"), 0, format!("0\r\na:{trailer}\r\n\r\n"))?;
+        let length = u64::MAX as u128 + more as u128;
+        let headers = format!("Content-Length: {length}\r\n");
+        seeds.http("request", &name("length"), 0, format!("POST / HTTP/1.1\r\n{headers}\r\n"))?;
+        seeds.http("response", &name("length"), 0, format!("HTTP/1.1 200 \r\n{headers}\r\n"))?;
+        // The second choice of limits: 64 bytes, two headers.
+        for (what, start) in [("request", "GET / HTTP/1.1\r\n"), ("response", "HTTP/1.1 200 \r\n")]
+        {
+            let value = "x".repeat(64 - start.len() - "a:\r\n\r\n".len() + more);
+            seeds.http(what, &name("long"), 1, format!("{start}a:{value}\r\n\r\n"))?;
+            let headers = "a:\r\n".repeat(2 + more);
+            seeds.http(what, &name("many"), 1, format!("{start}{headers}\r\n"))?;
+        }
+    }
+    Ok(())
+}
+
+/// The requests and responses of etcd, their bodies behind them: CRLF stands in the file as `\r\n`.
+fn transcripts(seeds: &Seeds, vectors: &Path) -> Result<()> {
+    let text = fs::read(vectors.join("http-transcripts.txt"))?;
+    let text = String::from_utf8_lossy(&text);
+    let (server, client) = text.split_once("################ CLIENT").ok_or("no client")?;
+    let unescaped = |text: &str| text.replace("\\r\\n\n", "\r\n");
+    for case in server.split("\n=== ").skip(1) {
+        let (name, rest) = case.split_once('\n').ok_or("no name")?;
+        let (answer, _) = rest.split_once("<<(").ok_or("no end")?;
+        let answer = unescaped(answer);
+        seeds.http("response", name, 0, &answer)?;
+        if let Some((_, body)) = answer.split_once("\r\n\r\n") {
+            seeds.http("body", name, 0, body)?;
+        }
+    }
+    for event in client.split("] conn ") {
+        if let Some((name, rest)) = event.split_once(":\n")
+            && let Some((head, _)) = rest.split_once("\n\n")
+        {
+            seeds.http("request", name, 0, unescaped(&format!("{head}\n")))?;
+        }
+    }
+    Ok(())
+}
+
+/// The first frames of a stream in the chunks etcd put them in, and what no etcd writes.
+fn bodies(seeds: &Seeds, captures: &Path) -> Result<()> {
+    let capture = fs::read(captures.join("leader-message.bin"))?;
+    let head = capture.windows(4).position(|bytes| bytes == b"\r\n\r\n").ok_or("no head")?;
+    seeds.http("body", "leader-message", 0, &capture[head + 4..])?;
+    for (name, framing, body) in [
+        (
+            "extensions",
+            0,
+            "5;a=b\r\nhello\r\n0A \t;c=\"d\"\r\n, raftwire\r\n1 \r\n!\r\n0;e\r\n\r\n",
+        ),
+        ("trailers", 0, "1\r\n!\r\n000\r\nX: y\r\nZ:\r\n\r\nHTTP/1.1"),
+        ("none", 0xc0, "hello"),
+        ("until-close", 0xc1, "hello"),
+        ("length", 0xc2, "\u{4}hello"),
+    ] {
+        seeds.http("body", name, framing, body)?;
+    }
+    for (name, headers) in [
+        ("close", "Connection: keep-alive, close\r\n"),
+        ("length", "Content-Length: 5\r\ncontent-length: 5\r\n"),
+        ("two-lengths", "Content-Length: 5\r\nContent-Length: 6\r\n"),
+        ("both", "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n"),
+        ("coding", "Transfer-Encoding: gzip, chunked\r\n"),
+        ("folded", "A: b\r\n c\r\n"),
+    ] {
+        seeds.http("request", name, 0, format!("POST /raft HTTP/1.1\r\n{headers}\r\n"))?;
+        seeds.http("response", name, 0, format!("HTTP/1.0 200 OK\r\n{headers}\r\n"))?;
+    }
+    Ok(())
+}
+
 /// Choices the encoders' targets make messages of: there is no vector of these.
 fn choices(seeds: &Seeds) -> Result<()> {
     for target in ["msgappv2_encode", "message_encode"] {
@@ -200,10 +292,13 @@ fn main() -> Result<()> {
     let vectors = fuzz.join("../testdata/vectors");
     crowds(&seeds)?;
     brinks(&seeds)?;
+    http_brinks(&seeds)?;
     if std::env::args().any(|argument| argument == "kept") {
         return Ok(());
     }
     sessions(&seeds, &vectors)?;
     standalone(&seeds, &vectors)?;
+    transcripts(&seeds, &vectors)?;
+    bodies(&seeds, &fuzz.join("../testdata/captures"))?;
     choices(&seeds)
 }

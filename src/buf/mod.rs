@@ -30,6 +30,6 @@ pub(crate) use pool::{Block, Charge, OVERSIZE};
 pub use pool::{Pool, PoolConfig, PoolStats};
 pub use receive::{ReceiveBuffer, ReceiveStats, Space};
 pub use shared::{FrameCache, Sharing};
-pub use write_queue::{SHARE_BYTES_MIN, WriteQueue};
 #[cfg(feature = "net")]
 pub(crate) use write_queue::Later;
+pub use write_queue::{SHARE_BYTES_MIN, WriteQueue};

@@ -140,8 +140,8 @@ impl fmt::Display for BodyErrorKind {
             Self::ChunkEnd => "CRLF missing behind a chunk",
             Self::LineEnd => "CRLF missing in the chunk framing",
             Self::SizeLineTooLong => "chunk extensions too long",
-            Self::Trailer => "malformed trailer",
-            Self::TrailersTooLong => "trailers too long",
+            Self::Trailer => "malformed chunk trailer",
+            Self::TrailersTooLong => "chunk trailers too long",
             Self::Truncated => "connection ended inside the HTTP body",
         })
     }

@@ -599,7 +599,7 @@ mod tests {
             (RequestHead { target: String::new(), ..good.clone() }, Kind::Target, 0),
             (RequestHead { target: "/ HTTP/1.1\r\nB: c".into(), ..good.clone() }, Kind::Target, 1),
             (RequestHead { target: "/\0".into(), ..good.clone() }, Kind::Target, 1),
-            (RequestHead { minor_version: 2, ..good.clone() }, Kind::Version, 0),
+            (RequestHead { minor_version: 2, ..good }, Kind::Version, 0),
         ] {
             let mut out = Vec::new();
             assert_eq!(bad.write(&mut out), Err(HeadError::new(kind, offset)), "{bad:?}");
@@ -610,7 +610,7 @@ mod tests {
             (ResponseHead { status: 99, ..good.clone() }, Kind::Status, 0),
             (ResponseHead { status: 1000, ..good.clone() }, Kind::Status, 0),
             (ResponseHead { reason: "OK\r\nB: c".into(), ..good.clone() }, Kind::Reason, 2),
-            (ResponseHead { minor_version: 2, ..good.clone() }, Kind::Version, 0),
+            (ResponseHead { minor_version: 2, ..good }, Kind::Version, 0),
         ] {
             let mut out = Vec::new();
             assert_eq!(bad.write(&mut out), Err(HeadError::new(kind, offset)), "{bad:?}");

@@ -33,8 +33,8 @@
 //! | a target outside visible ASCII | takes it |
 //! | HTTP/1.2 to HTTP/1.9, status codes below 100 | takes them |
 //!
-//! Empty lines before a head, spaces before the colon, several `Content-Length`s that differ or one
-//! that is not a plain number, and any transfer coding but `chunked` are refused by both.
+//! Empty lines before a head, several `Content-Length`s that differ or one that is not a plain
+//! number, and any transfer coding but `chunked` are refused by both.
 
 mod body;
 mod chunk;
