@@ -3,15 +3,13 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `unframe.rs`, `head.rs`, `chunked.rs` | what HTTP puts around a stream, taken off |
+//! | `unframe.rs` | what HTTP puts around a stream, taken off |
 //! | `decode.rs` | the codec's decoders behind one face |
 //! | `exact.rs` | the comparison with what `craft` would write |
 //! | `print.rs`, `table.rs` | the two formats |
 
-mod chunked;
 mod decode;
 mod exact;
-mod head;
 mod print;
 mod table;
 mod unframe;
