@@ -226,3 +226,184 @@ fn clean(path: &str) -> String {
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&#34;")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::HeadLimits;
+    use crate::transport::{ClusterId, Config, Version};
+
+    fn me() -> Identity {
+        let mut config = Config::new(MemberId(0x1a), ClusterId(0xcdf8));
+        config.version = Version::new(3, 4, 23);
+        Identity::of(&config)
+    }
+
+    fn membership(id: MemberId) -> Membership {
+        match id.0 {
+            0x2b => Membership::Peer,
+            0xdead => Membership::Removed,
+            _ => Membership::Unknown,
+        }
+    }
+
+    fn answer_to(method: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut text = format!("{method} {target} HTTP/1.1\r\n");
+        for (name, value) in headers {
+            text += &format!("{name}: {value}\r\n");
+        }
+        text += "\r\n";
+        let head = RequestHead::parse(text.as_bytes(), &HeadLimits::default());
+        answer(&head.unwrap().unwrap().0, &me(), membership)
+    }
+
+    const GOOD: [(&str, &str); 4] = [
+        ("X-Server-Version", "3.4.23"),
+        ("X-Min-Cluster-Version", "3.0.0"),
+        ("X-Etcd-Cluster-ID", "cdf8"),
+        ("X-Raft-To", "1a"),
+    ];
+
+    fn status_and_text(answer: Answer) -> (u16, String) {
+        match answer {
+            Answer::Response(response) => (response.status, response.body),
+            Answer::Stream { .. } => (200, String::new()),
+        }
+    }
+
+    /// A request with everything wrong is mended one fault after the other.
+    #[test]
+    fn checks_in_etcds_order() {
+        let mut headers = [
+            ("X-Server-Version", "x"),
+            ("X-Min-Cluster-Version", "3.5.0"),
+            ("X-Etcd-Cluster-ID", "cdf9"),
+            ("X-Raft-To", "1b"),
+        ];
+        let (mut method, mut target) = ("PUT", "/raft/stream/other/x".to_owned());
+        for (mends, status, text) in [
+            ("", 405, "Method Not Allowed\n"),
+            ("method", 400, "invalid version\n"),
+            ("version", 412, "incompatible version\n"),
+            ("minimum", 412, "cluster ID mismatch\n"),
+            ("cluster", 404, "invalid path\n"),
+            ("path", 404, "invalid from\n"),
+            ("removed", 410, "removed member\n"),
+            ("unknown", 404, "error sender not found\n"),
+            ("from", 412, "to field mismatch\n"),
+            ("to", 200, ""),
+        ] {
+            match mends {
+                "method" => method = "GET",
+                "version" => headers[0].1 = GOOD[0].1,
+                "minimum" => headers[1].1 = GOOD[1].1,
+                "cluster" => headers[2].1 = GOOD[2].1,
+                "path" => target = "/raft/stream/msgapp/x".into(),
+                "removed" => target = "/raft/stream/msgapp/dead".into(),
+                "unknown" => target = "/raft/stream/msgapp/3".into(),
+                "from" => target = "/raft/stream/msgapp/2b".into(),
+                "to" => headers[3].1 = GOOD[3].1,
+                _ => {}
+            }
+            let found = status_and_text(answer_to(method, &target, &headers));
+            assert_eq!(found, (status, text.to_owned()), "{mends}");
+        }
+    }
+
+    #[test]
+    fn ids_in_a_path_may_be_padded_and_those_in_headers_may_not() {
+        for from in ["2b", "2B", "002b", "000000000000002b"] {
+            let found = answer_to("GET", &format!("/raft/stream/message/{from}"), &GOOD);
+            let stream = Answer::Stream { kind: StreamKind::Message, to: MemberId(0x2b) };
+            assert_eq!(found, stream, "{from}");
+        }
+        for from in ["0x2b", "+2b", "-2b", "", "2b%20", "1000000000000002b", "2g"] {
+            let found = answer_to("GET", &format!("/raft/stream/message/{from}"), &GOOD);
+            assert_eq!(status_and_text(found), (404, "invalid from\n".to_owned()), "{from}");
+        }
+        for (position, wrong) in [(2, "CDF8"), (2, "0cdf8"), (2, ""), (3, "1A"), (3, "01a")] {
+            let mut headers = GOOD;
+            headers[position].1 = wrong;
+            let found = answer_to("GET", "/raft/stream/message/2b", &headers);
+            assert_eq!(status_and_text(found).0, 412, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn versions_that_are_missing_or_empty_are_those_of_2_0() {
+        for left_out in 0..2 {
+            for empty in [false, true] {
+                let mut headers = GOOD.to_vec();
+                headers[left_out].1 = "";
+                if !empty {
+                    headers.remove(left_out);
+                }
+                let found = status_and_text(answer_to("GET", "/raft/stream/message/2b", &headers));
+                // Who needs no more than 2.0 of others gets along with us.
+                let status = if left_out == 0 { 412 } else { 200 };
+                assert_eq!(found.0, status, "{} {empty}", GOOD[left_out].0);
+            }
+        }
+    }
+
+    #[test]
+    fn targets_may_be_whole_urls_and_have_a_query() {
+        for target in [
+            "/raft/stream/msgapp/2b?a=b",
+            "/raft/stream/msgapp/2b?",
+            "/raft/stream/msgapp/2b?a=/../..",
+            "http://10.0.0.1:2380/raft/stream/msgapp/2b",
+            "http://a/raft/stream/msgapp/2b?a=http://b/c",
+        ] {
+            let found = answer_to("GET", target, &GOOD);
+            let stream = Answer::Stream { kind: StreamKind::MsgApp, to: MemberId(0x2b) };
+            assert_eq!(found, stream, "{target}");
+        }
+        for target in ["*", "http://a", "http://", "://", "raft/stream/msgapp/2b", "?", "/"] {
+            let (status, text) = status_and_text(answer_to("GET", target, &GOOD));
+            assert_eq!((status, &text[..]), (404, "404 page not found\n"), "{target}");
+        }
+    }
+
+    #[test]
+    fn paths_that_are_not_clean_are_redirected_to_those_that_are() {
+        for (path, location) in [
+            ("/raft/stream", "/raft/stream/"),
+            ("//raft/stream", "/raft/stream/"),
+            ("/raft//stream/", "/raft/stream/"),
+            ("/raft/stream/./msgapp/2b", "/raft/stream/msgapp/2b"),
+            ("/raft/stream/x/../msgapp/2b", "/raft/stream/msgapp/2b"),
+            ("/../../raft/stream/msgapp/2b", "/raft/stream/msgapp/2b"),
+            ("/raft/stream/msgapp/2b//", "/raft/stream/msgapp/2b/"),
+            ("//", "/"),
+            ("/..", "/"),
+            ("//evil.example/x", "/evil.example/x"),
+        ] {
+            let Answer::Response(response) = answer_to("GET", path, &[]) else {
+                panic!("{path}");
+            };
+            assert_eq!(response.status, 301, "{path}");
+            assert_eq!(response.extra, Some(("Location", location.to_owned())), "{path}");
+            let text = format!("<a href=\"{location}\">Moved Permanently</a>.\n\n");
+            assert_eq!(response.body, text, "{path}");
+        }
+        let Answer::Response(response) = answer_to("GET", "//<a>&\"b\"", &[]) else {
+            panic!("a stream");
+        };
+        assert!(response.body.contains("\"/&lt;a&gt;&amp;&#34;b&#34;\""), "{}", response.body);
+    }
+
+    #[test]
+    fn a_member_that_is_removed_hears_so_though_it_is_a_peer_still() {
+        let text = "GET /raft/stream/msgapp/2b HTTP/1.1\r\nX-Server-Version: 3.4.23\r\n\
+            X-Min-Cluster-Version: 3.0.0\r\nx-etcd-cluster-id: cdf8\r\n\r\n";
+        let head = RequestHead::parse(text.as_bytes(), &HeadLimits::default());
+        let mut asked = None;
+        let answer = answer(&head.unwrap().unwrap().0, &me(), |id| {
+            asked = Some(id);
+            Membership::Removed
+        });
+        assert_eq!(asked, Some(MemberId(0x2b)));
+        assert_eq!(status_and_text(answer), (410, "removed member\n".to_owned()));
+    }
+}

@@ -286,9 +286,13 @@ impl Outgoing {
         let encoder = &mut connected.encoder;
         batch.put_heartbeat(|queue| {
             let heartbeat = Message { message_type: MessageType::HEARTBEAT, ..Message::default() };
-            // A message without anything in it is below every limit.
+            // Refused where messages may be a few bytes only.
             let _ = encoder.encode(&heartbeat, queue);
         });
+        if batch.bytes() == 0 {
+            state.recycle(batch);
+            return None;
+        }
         state.level.bytes += batch.bytes();
         batch.seal();
         Some(batch)
