@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use raftwire::raftpb::{Entry, Message, MessageType};
 use raftwire::transport::{
-    ClusterId, Config, Driver, Dropped, Event, MemberId, PeerUrl, Raft, Transport,
+    ClusterId, Config, Driver, Dropped, Event, MemberId, PeerUrl, Raft, StreamKind, Transport,
 };
 use std::error::Error;
 use std::net::TcpListener;
@@ -20,13 +20,13 @@ struct Inbox {
 }
 
 impl Raft<Message> for Inbox {
-    fn process(&self, message: Message) {
+    fn process(&self, _from: MemberId, message: Message) {
         // Never blocks: the stream is read by the thread that calls this.
         let _ = self.messages.send(message);
     }
 
     fn unreachable(&self, dropped: &Dropped) {
-        // Here a raft-rs node would call `report_unreachable`.
+        // Here a raft-rs node would call `report_unreachable`, and for a snapshot `report_snapshot`.
         println!("{}: {dropped}", self.name);
     }
 
@@ -65,7 +65,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     // In the README from here
     transport.add_peer(MemberId(2), &[peer_url])?;
     // A stream to the peer is there once the peer has dialed.
-    while !transport.peer(MemberId(2)).is_some_and(|peer| peer.streams[0].is_outgoing_open) {
+    while !transport
+        .peer(MemberId(2))
+        .is_some_and(|peer| peer.stream(StreamKind::MsgApp).is_outgoing_open)
+    {
         std::thread::sleep(Duration::from_millis(1));
     }
     // Encoded at once, written with whatever else is queued; never blocks.

@@ -21,8 +21,9 @@ targets() {
 # but for a decoder's blocks and lists, and the trailers of a body, which need some length.
 flags() {
     case $1 in
-    *_decode | framed) echo "-dict=fuzz/dict/stream.dict -max_len=16384" ;;
+    *_decode | framed | stream_receive) echo "-dict=fuzz/dict/stream.dict -max_len=16384" ;;
     http_body) echo "-dict=fuzz/dict/http.dict -max_len=20480" ;;
+    server_connection) echo "-dict=fuzz/dict/http.dict -max_len=4096" ;;
     http_*) echo "-dict=fuzz/dict/http.dict -max_len=2048" ;;
     craft) echo "-dict=fuzz/dict/craft.dict -max_len=4096" ;;
     raftpb_*) echo "-dict=fuzz/dict/raftpb.dict -max_len=4096" ;;

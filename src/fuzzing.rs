@@ -14,6 +14,7 @@ pub mod http;
 mod input;
 pub mod naive;
 mod raftpb;
+mod transport;
 
 use std::time::Instant;
 
@@ -48,7 +49,7 @@ impl Env {
 pub type Body = fn(&[u8], &Env);
 
 /// Every target, by the name of its corpus.
-pub const TARGETS: [(&str, Body); 11] = [
+pub const TARGETS: &[(&str, Body)] = &[
     ("msgappv2_decode", msgappv2_decode),
     ("message_decode", message_decode),
     ("framed", framed::adapters),
@@ -60,6 +61,8 @@ pub const TARGETS: [(&str, Body); 11] = [
     ("http_request", http::request),
     ("http_response", http::response),
     ("http_body", http::body),
+    ("server_connection", transport::server_connection),
+    ("stream_receive", transport::stream_receive),
 ];
 
 fn msgappv2_decode(input: &[u8], env: &Env) {

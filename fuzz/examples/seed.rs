@@ -270,6 +270,101 @@ fn bodies(seeds: &Seeds, captures: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Requests for a stream as the member of the server's target answers them, each with one thing
+/// changed; alone, behind another, and what no member sends.
+fn connections(seeds: &Seeds) -> Result<()> {
+    let good = "GET /raft/stream/msgapp/2 HTTP/1.1\r\nHost: 127.0.0.1:2380\r\n\
+        User-Agent: Go-http-client/1.1\r\nX-Etcd-Cluster-Id: cdf818194e3a8c32\r\n\
+        X-Min-Cluster-Version: 3.0.0\r\nX-Raft-To: 1\r\nX-Server-From: 2\r\n\
+        X-Server-Version: 3.4.23\r\nAccept-Encoding: gzip\r\n\r\n";
+    let seed = |name: &str, choice: u8, bytes: &[u8]| {
+        let choices = [choice, bytes.len() as u8];
+        seeds.write("server_connection", name, &[&choices, bytes].concat())
+    };
+    for (name, from, to) in [
+        ("good", "", ""),
+        ("message", "msgapp/2", "message/2"),
+        ("method", "GET", "POST"),
+        ("head", "GET", "HEAD"),
+        ("version-low", "3.4.23", "2.3.8"),
+        ("version-high", "3.0.0", "3.7.0"),
+        ("version-newer", "3.4.23", "3.8.0-alpha.0"),
+        ("version-none", "X-Server-Version: 3.4.23\r\n", ""),
+        ("version-garbage", "3.4.23", "garbage"),
+        ("cluster", "cdf8", "cdf9"),
+        ("path-v1", "msgapp/2", "2"),
+        ("path", "msgapp/2", "snapshot/2"),
+        ("from", "msgapp/2", "msgapp/xyz"),
+        ("from-padded", "msgapp/2", "msgapp/0002"),
+        ("removed", "msgapp/2", "msgapp/dead"),
+        ("unknown", "msgapp/2", "msgapp/3"),
+        ("to", "X-Raft-To: 1", "X-Raft-To: 5"),
+        ("no-slash", "/msgapp/2", ""),
+        ("slash", "msgapp/2", "msgapp/2/"),
+        ("slashes", "/stream/", "/stream//./x/../"),
+        ("url", "GET ", "GET http://127.0.0.1:2380"),
+        ("query", "msgapp/2", "msgapp/2?a=b"),
+        ("elsewhere", "/raft/stream/msgapp/2", "/metrics"),
+        ("http-1.0", "HTTP/1.1", "HTTP/1.0"),
+        ("http-2", "HTTP/1.1", "HTTP/2.0"),
+        ("close", "Accept-Encoding: gzip", "Connection: close"),
+        ("length", "Accept-Encoding: gzip", "Content-Length: 5"),
+        ("chunked", "Accept-Encoding: gzip", "Transfer-Encoding: chunked"),
+        ("half", "\r\n\r\n", "\r\n"),
+    ] {
+        let request = good.replacen(from, to, 1);
+        seed(name, 0, request.as_bytes())?;
+        seed(&format!("{name}-small"), 1, request.as_bytes())?;
+        let removed = good.replacen("msgapp/2", "msgapp/dead", 1);
+        seed(&format!("{name}-second"), 0, format!("{removed}{request}").as_bytes())?;
+        seed(&format!("{name}-first"), 0, format!("{request}{good}").as_bytes())?;
+    }
+    seed("short", 0, "GET / HTTP/1.1\r\n\r\n".repeat(20).as_bytes())?;
+    seed("tls", 0, &[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc])?;
+    seed("long", 0, format!("GET /{}", "a".repeat(17 << 10)).as_bytes())
+}
+
+/// Streams in bodies of every kind, behind the choices of the receiver's target.
+fn received(seeds: &Seeds, vectors: &Path) -> Result<()> {
+    let chunked = |bytes: &[u8], size: usize, dress: &str| {
+        let mut raw = Vec::new();
+        for chunk in bytes.chunks(size) {
+            raw.extend(format!("{:x}{dress}\r\n", chunk.len()).into_bytes());
+            raw.extend(chunk);
+            raw.extend(b"\r\n");
+        }
+        raw.extend(b"0\r\n\r\n");
+        raw
+    };
+    let files = ["golden-vectors.json", "golden-vectors-3.6.json", "golden-vectors-3.7.json"];
+    for (dialect, file) in (0..).zip(files) {
+        for session in list(&parse(&vectors.join(file))?)? {
+            let name = session["name"].as_str().ok_or("no name")?;
+            let is_message = session["stream"] == "message";
+            let frames = list(&session["frames"])?.iter().map(|frame| hex(&frame["hex"]));
+            let bytes = frames.collect::<Result<Vec<_>>>()?.concat();
+            for (how, framing, body) in [
+                ("whole", 0, chunked(&bytes, bytes.len().max(1), "")),
+                ("small", 0, chunked(&bytes, 7, "")),
+                ("dressed", 0, chunked(&bytes, 40, " ;a=b")),
+                ("behind", 0, [chunked(&bytes, 100, ""), b"more".to_vec()].concat()),
+                ("until-close", 0x60 << 1, bytes.clone()),
+                ("length", 0x70 << 1, bytes.clone()),
+            ] {
+                let mut input = vec![framing | u8::from(is_message)];
+                if how == "length" {
+                    input.push((bytes.len() % 0xf0) as u8);
+                }
+                // As etcd takes it; no limits; how it is cut.
+                input.extend([dialect, 1, 0, bytes.len() as u8]);
+                input.extend(body);
+                seeds.write("stream_receive", &format!("{name}-{dialect}-{how}"), &input)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Choices the encoders' targets make messages of: there is no vector of these.
 fn choices(seeds: &Seeds) -> Result<()> {
     for target in ["msgappv2_encode", "message_encode"] {
@@ -300,5 +395,7 @@ fn main() -> Result<()> {
     standalone(&seeds, &vectors)?;
     transcripts(&seeds, &vectors)?;
     bodies(&seeds, &fuzz.join("../testdata/captures"))?;
+    connections(&seeds)?;
+    received(&seeds, &vectors)?;
     choices(&seeds)
 }

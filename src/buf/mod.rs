@@ -31,5 +31,5 @@ pub use pool::{Pool, PoolConfig, PoolStats};
 pub use receive::{ReceiveBuffer, ReceiveStats, Space};
 pub use shared::{FrameCache, Sharing};
 #[cfg(feature = "net")]
-pub(crate) use write_queue::Later;
+pub(crate) use write_queue::{Later, Mark};
 pub use write_queue::{SHARE_BYTES_MIN, WriteQueue};

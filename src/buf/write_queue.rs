@@ -138,6 +138,12 @@ impl WriteQueue {
         self.slices.len() + usize::from(self.open < self.used)
     }
 
+    /// How many bytes of memory it holds for heads.
+    #[cfg(feature = "net")]
+    pub(crate) fn memory(&self) -> usize {
+        self.heads.len()
+    }
+
     /// From which length on payloads are queued by reference.
     #[inline]
     pub(crate) fn refer_bytes_min(&self) -> usize {

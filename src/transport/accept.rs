@@ -2,10 +2,11 @@
 //! the connection is its writer's.
 
 use super::server::{Connection, Next, Refusal};
-use super::shared::{Carried, Shared};
+use super::shared::{Carried, Open, Shared};
 use super::stream::{Attached, write_all};
-use super::{BoxSocket, Direction, Event, StreamError};
+use super::{BoxSocket, Direction, Event};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
@@ -33,7 +34,10 @@ pub(crate) async fn accept<M: Carried>(shared: Arc<Shared<M>>, listener: TcpList
                 connections.spawn(async move { serve(&shared, Box::new(socket)).await });
             }
             Err(error) if is_of_connection(&error) => {}
-            Err(_) => sleep(ACCEPT_PAUSE).await,
+            Err(error) => {
+                shared.raft.event(&Event::NotAccepted { error: &error });
+                sleep(ACCEPT_PAUSE).await;
+            }
         }
     }
 }
@@ -67,12 +71,13 @@ impl Drop for Waiting<'_> {
 
 /// Serves one connection to its end.
 pub(crate) async fn serve<M: Carried>(shared: &Shared<M>, mut socket: BoxSocket) {
+    let from = (*socket).as_tcp().and_then(|socket| socket.peer_addr().ok());
     let Some(waiting) = Waiting::new(&shared.waiting, shared.config.connections_max) else {
         let reason = "too many connections";
-        shared.raft.event(&Event::Refused { status: None, reason });
+        shared.raft.event(&Event::Refused { from, status: None, reason });
         return;
     };
-    let Some(Next::Stream { kind, to, bare }) = answer(shared, &mut socket).await else {
+    let Some(Next::Stream { kind, to, bare }) = answer(shared, &mut socket, from).await else {
         return;
     };
     drop(waiting);
@@ -82,20 +87,23 @@ pub(crate) async fn serve<M: Carried>(shared: &Shared<M>, mut socket: BoxSocket)
     let (direction, timeouts) = (Direction::Outgoing, &shared.config.timeouts);
     let outgoing = peer.outgoing(kind);
     let attached = Attached::new(socket, outgoing, peer.traffic(kind), timeouts, !bare);
-    let error = match attached {
-        Some(mut attached) => {
-            shared.raft.event(&Event::Opened { peer: to, kind, direction });
-            attached.run().await
-        }
-        None => StreamError::Stopped,
+    let Some(attached) = attached else {
+        return;
     };
-    shared.raft.event(&Event::Ended { peer: to, kind, direction, error: &error });
-    // The peer may have been removed meanwhile, and be known here alone.
-    shared.report_of(&peer);
+    // What waited for the connection before.
+    shared.dropped.notify_one();
+    let mut open = Open::new(shared, &peer, kind, direction, attached.number());
+    // Dropped before `open`, so that what it had not written is reported with its end.
+    let mut attached = attached;
+    open.error = attached.run().await;
 }
 
 /// Answers requests until one opens a stream, or the connection ends.
-async fn answer<M: Carried>(shared: &Shared<M>, socket: &mut BoxSocket) -> Option<Next> {
+async fn answer<M: Carried>(
+    shared: &Shared<M>,
+    socket: &mut BoxSocket,
+    from: Option<SocketAddr>,
+) -> Option<Next> {
     let timeouts = &shared.config.timeouts;
     let mut connection = Connection::new(shared.config.head);
     let mut out = Vec::new();
@@ -106,9 +114,9 @@ async fn answer<M: Carried>(shared: &Shared<M>, socket: &mut BoxSocket) -> Optio
         let request = async {
             loop {
                 out.clear();
-                let date = httpdate::fmt_http_date(now());
+                let date = || httpdate::fmt_http_date(now());
                 let membership = |id| shared.membership(id);
-                match connection.next(&shared.identity, membership, &date, &mut out) {
+                match connection.next(&shared.identity, membership, date, &mut out) {
                     Next::Read => {}
                     next => return Some(next),
                 }
@@ -123,7 +131,7 @@ async fn answer<M: Carried>(shared: &Shared<M>, socket: &mut BoxSocket) -> Optio
         let written = timeout(timeouts.write, write_all(socket, &out)).await;
         if let Next::Answered(refusal) | Next::Closing(refusal) = &next {
             let Refusal { status, text } = refusal;
-            shared.raft.event(&Event::Refused { status: Some(*status), reason: text });
+            shared.raft.event(&Event::Refused { from, status: Some(*status), reason: text });
         }
         match next {
             _ if !matches!(written, Ok(Ok(()))) => return None,

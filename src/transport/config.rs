@@ -40,7 +40,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// When to dial again.
     pub redial: Redial,
-    /// The options of sockets this transport dials and accepts.
+    /// The options of sockets this transport dials and its listeners accept; not of those an embedder
+    /// brings.
     pub socket: SocketOptions,
     /// The largest request and response head; 16 KiB and 64 headers by default.
     pub head: HeadLimits,
@@ -49,7 +50,8 @@ pub struct Config {
     pub connections_max: usize,
     /// How long a reader that has nothing to read goes on looking before it sleeps; not at all by
     /// default. While messages keep coming within that time it saves the wake-up of a sleeping core,
-    /// some 20 to 50 µs, and takes a whole core.
+    /// some 20 to 50 µs, and takes the whole core of its thread. On a clock that is paused, as in tests,
+    /// it never ends.
     pub busy_poll: Option<Duration>,
 }
 
@@ -75,7 +77,8 @@ impl Config {
     }
 }
 
-/// How much may wait in the queue of one stream to one peer.
+/// How much may wait in a queue to one peer. There are three: of the `msgapp` stream, and of the
+/// `message` stream one for proposals and other messages that may be large, one for the rest.
 ///
 /// A message is dropped, and reported, that would pass either limit; one that is larger than
 /// `bytes_max` alone is taken if the queue is empty.
@@ -95,7 +98,8 @@ impl Default for QueueLimits {
     }
 }
 
-/// How long a transport waits. All are checked to within a quarter of their length.
+/// How long a transport waits. Read and write timeouts are looked at four times in their length, and
+/// strike after up to a quarter more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {

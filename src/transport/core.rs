@@ -3,7 +3,7 @@
 use super::accept::{accept, serve};
 use super::identity::Identity;
 use super::shared::{Carried, Peer, Shared};
-use super::stream::Reader;
+use super::stream::{Close, Reader};
 use super::traffic::PeerStats;
 use super::{
     BoxSocket, Config, Dial, MemberId, PeerUrl, Raft, StreamKind, TcpDial, TransportError,
@@ -19,12 +19,13 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::timeout_at;
+use tokio::time::timeout;
 
 /// Moves the raft messages of one member: its streams with all peers.
 ///
 /// Cheap to clone; all clones are the same transport. When the last one is dropped all connections
-/// are cut; [`stop`](Self::stop) ends them properly.
+/// are cut; [`stop`](Self::stop) ends them properly. A [`Raft`] that holds a clone keeps it from being
+/// dropped, until it lets go of it.
 pub struct Transport<M> {
     shared: Arc<Shared<M>>,
     tasks: Arc<Tasks>,
@@ -74,7 +75,8 @@ impl Tasks {
 }
 
 impl<M: Carried> Transport<M> {
-    /// Starts a transport whose tasks run on `runtime`, and which dials over TCP.
+    /// Starts a transport whose tasks run on `runtime`, which has time and I/O enabled, and which dials
+    /// over TCP.
     ///
     /// # Errors
     ///
@@ -84,7 +86,7 @@ impl<M: Carried> Transport<M> {
         raft: Arc<dyn Raft<M>>,
         runtime: &Handle,
     ) -> Result<Self, TransportError> {
-        let dial = Arc::new(TcpDial::new(config.socket));
+        let dial = Arc::new(TcpDial::new(config.socket, config.timeouts.connect));
         Self::start_with(config, raft, runtime, dial)
     }
 
@@ -107,6 +109,7 @@ impl<M: Carried> Transport<M> {
             raft,
             dial,
             peers: RwLock::default(),
+            removed: Mutex::default(),
             dropped: Notify::new(),
             waiting: AtomicUsize::new(0),
             is_stopping: AtomicBool::new(false),
@@ -131,7 +134,8 @@ impl<M: Carried> Transport<M> {
         self.spawn(accept(self.shared.clone(), listener))
     }
 
-    /// Serves a connection somebody else accepted.
+    /// Serves a connection somebody else accepted, and set the options of:
+    /// [`SocketOptions::apply`](super::SocketOptions::apply).
     ///
     /// # Errors
     ///
@@ -195,23 +199,32 @@ impl<M: Carried> Transport<M> {
     ///
     /// There is no such peer.
     pub fn remove_peer(&self, peer: MemberId) -> Result<(), TransportError> {
+        // In this order, as where one is added: who adds it again meanwhile waits.
+        let mut state = self.tasks.state();
         let removed = {
             let mut peers = self.shared.peers.write().unwrap_or_else(PoisonError::into_inner);
             let at = peers.iter().position(|known| known.id == peer);
             peers.remove(at.ok_or(TransportError::UnknownPeer)?)
         };
-        for reader in self.tasks.state().readers.remove(&peer).unwrap_or_default() {
+        for reader in state.readers.remove(&peer).unwrap_or_default() {
             reader.abort();
         }
-        removed.close();
-        let shared = self.shared.clone();
+        drop(state);
+        removed.close(Close::AtOnce);
         // On a task: the embedder may hold its locks here.
-        let _ = self.spawn(async move { shared.report_of(&removed) });
+        self.shared.removed.lock().unwrap_or_else(PoisonError::into_inner).push(removed);
+        self.shared.dropped.notify_one();
         Ok(())
     }
 
-    /// Ends all streams, each at the end of a frame where its peer takes that much, and all tasks;
-    /// within [`stop`](super::Timeouts::stop). What was queued is reported as dropped.
+    /// Ends all streams and all tasks, within [`stop`](super::Timeouts::stop). A stream that is being
+    /// written ends behind its batch, if the peer takes that much in time. What else was queued is
+    /// reported as dropped; what is sent from now on is dropped without a report.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with time. With a [`Driver`](super::Driver):
+    /// `driver.handle().block_on(transport.stop())`.
     pub async fn stop(&self) {
         // Peers whose streams end dial again at once.
         self.shared.is_stopping.store(true, Ordering::Release);
@@ -225,18 +238,19 @@ impl<M: Carried> Transport<M> {
         };
         let peers = self.peers();
         for peer in &peers {
-            peer.close();
+            peer.close(Close::BehindBatch);
         }
-        let deadline = tokio::time::Instant::now() + self.shared.config.timeouts.stop;
         let writers = async {
             while peers.iter().any(|peer| peer.has_writers()) {
                 tokio::time::sleep(STOP_LOOK).await;
             }
         };
-        let _ = timeout_at(deadline, writers).await;
+        let _ = timeout(self.shared.config.timeouts.stop, writers).await;
         all.abort_all();
         while all.join_next().await.is_some() {}
-        self.shared.report();
+        // On a task of the transport's, as all reports.
+        let shared = self.shared.clone();
+        let _ = self.tasks.runtime.spawn(async move { shared.report() }).await;
     }
 
     fn peers(&self) -> Vec<Arc<Peer>> {
@@ -276,6 +290,12 @@ const STOP_LOOK: Duration = Duration::from_millis(2);
 
 const MESSAGE_BYTES_MAX: u64 = 2 << 30;
 
+/// The longest dialect's is 30.
+const HEARTBEAT_BYTES: u64 = 64;
+
+/// A period longer than this is a mistake, and might be too long to reckon with.
+const HEARTBEAT_MAX: Duration = Duration::from_secs(24 * 3600);
+
 fn check(config: &Config) -> Result<(), TransportError> {
     let refuse = |what| Err(TransportError::Config(what));
     let timeouts = &config.timeouts;
@@ -297,6 +317,15 @@ fn check(config: &Config) -> Result<(), TransportError> {
     if timeouts.heartbeat >= timeouts.read {
         return refuse("link heartbeats are no more frequent than the read timeout");
     }
+    if timeouts.heartbeat > HEARTBEAT_MAX {
+        return refuse("the heartbeat period is more than a day");
+    }
+    if config.socket.keepalive.is_some_and(|idle| idle < Duration::from_secs(1)) {
+        return refuse("keepalive is less than a second");
+    }
+    if config.socket.user_timeout.is_some_and(|timeout| timeout < Duration::from_millis(1)) {
+        return refuse("the user timeout is less than a millisecond");
+    }
     if config.queue.messages_max == 0 || config.queue.bytes_max == 0 {
         return refuse("a queue holds nothing");
     }
@@ -307,6 +336,9 @@ fn check(config: &Config) -> Result<(), TransportError> {
         return refuse("the first wait to redial is longer than the longest");
     }
     let limits = &config.codec.limits;
+    if limits.message_bytes_max < HEARTBEAT_BYTES {
+        return refuse("messages may not even be as long as a link heartbeat");
+    }
     // With a batch in front of it, such a message still fits a chunk's size of 8 digits.
     if limits.frame_bytes_max.max(limits.message_bytes_max) > MESSAGE_BYTES_MAX {
         return refuse("messages may be larger than 2 GiB");

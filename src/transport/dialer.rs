@@ -128,7 +128,7 @@ mod tests {
                 let mut connection = Connection::new(HeadLimits::default());
                 connection.received(&request);
                 let membership = |_| Membership::Peer;
-                let next = connection.next(&server, membership, "", &mut Vec::new());
+                let next = connection.next(&server, membership, String::new, &mut Vec::new());
                 let to = MemberId(0x8211_f1d0_f64f_3269);
                 assert_eq!(next, Next::Stream { kind, to, bare: false });
             }

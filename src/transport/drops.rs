@@ -22,13 +22,17 @@ pub enum DropReason {
     /// The stream was closed with the messages queued or not wholly written. Those last written may
     /// have arrived all the same.
     StreamClosed,
+    /// No stream carries them, only etcd's pipeline and its snapshots, which are not here yet:
+    /// `MsgSnap`.
+    NoPipeline,
     /// The encoder refused them: they are larger than the limits, or are none that the stream can
     /// carry.
     Refused,
 }
 
 impl DropReason {
-    const ALL: [Self; 4] = [Self::QueueFull, Self::NoStream, Self::StreamClosed, Self::Refused];
+    const ALL: [Self; 5] =
+        [Self::QueueFull, Self::NoStream, Self::StreamClosed, Self::NoPipeline, Self::Refused];
 
     /// Returns its name, as in `queue full`.
     #[must_use]
@@ -37,6 +41,7 @@ impl DropReason {
             Self::QueueFull => "queue full",
             Self::NoStream => "no stream",
             Self::StreamClosed => "stream closed",
+            Self::NoPipeline => "no pipeline",
             Self::Refused => "refused",
         }
     }

@@ -1,6 +1,6 @@
 //! Why a stream could not be opened, or ended.
 
-use super::{StreamKind, UrlError};
+use super::StreamKind;
 use crate::error::DecodeError;
 use crate::http::{BodyError, HeadError};
 use std::fmt;
@@ -58,6 +58,8 @@ pub enum StreamError {
     Replaced,
     /// The transport stopped, or the peer was removed from it.
     Stopped,
+    /// The [`Raft`](super::Raft) panicked while it was given a message, which is lost.
+    Panicked,
 }
 
 impl fmt::Display for StreamError {
@@ -85,6 +87,7 @@ impl fmt::Display for StreamError {
             Self::UnexpectedBytes => f.write_str("bytes from a peer that should only read"),
             Self::Replaced => f.write_str("replaced by a newer connection"),
             Self::Stopped => f.write_str("stopped"),
+            Self::Panicked => f.write_str("the raft panicked"),
         }
     }
 }
@@ -129,8 +132,6 @@ pub enum TransportError {
     UnknownPeer,
     /// A peer cannot be this member itself, nor member 0.
     InvalidPeer,
-    /// An address cannot be read.
-    Url(UrlError),
     /// The transport was stopped.
     Stopped,
     /// A listener or a thread could not be set up.
@@ -143,7 +144,6 @@ impl fmt::Display for TransportError {
             Self::Config(what) => write!(f, "invalid configuration: {what}"),
             Self::UnknownPeer => f.write_str("no such peer"),
             Self::InvalidPeer => f.write_str("a peer is neither this member nor member 0"),
-            Self::Url(_) => f.write_str("invalid address"),
             Self::Stopped => f.write_str("the transport was stopped"),
             Self::Io(_) => f.write_str("cannot set up"),
         }
@@ -153,7 +153,6 @@ impl fmt::Display for TransportError {
 impl std::error::Error for TransportError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Url(error) => Some(error),
             Self::Io(error) => Some(error),
             _ => None,
         }

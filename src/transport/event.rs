@@ -2,6 +2,8 @@
 
 use super::{MemberId, StreamError};
 use std::fmt;
+use std::io;
+use std::net::SocketAddr;
 
 /// Which of a peer's two streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,7 +57,8 @@ impl fmt::Display for Direction {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// A stream is open.
+    /// A stream is open. Its end is told, too.
+    #[non_exhaustive]
     Opened {
         /// With whom.
         peer: MemberId,
@@ -63,8 +66,12 @@ pub enum Event<'a> {
         kind: StreamKind,
         /// Which way.
         direction: Direction,
+        /// Which connection of that stream and direction, counted from 1. One to a peer that dials
+        /// anew opens before the one it replaces ends.
+        connection: u64,
     },
     /// An open stream ended.
+    #[non_exhaustive]
     Ended {
         /// With whom.
         peer: MemberId,
@@ -72,10 +79,14 @@ pub enum Event<'a> {
         kind: StreamKind,
         /// Which way.
         direction: Direction,
+        /// Which connection, as when it opened.
+        connection: u64,
         /// Why.
         error: &'a StreamError,
     },
-    /// A stream could not be opened. While that goes on with the same kind of error, told once.
+    /// A stream could not be opened. While that goes on with the same kind of error at the same
+    /// address, told once.
+    #[non_exhaustive]
     Failed {
         /// With whom.
         peer: MemberId,
@@ -85,21 +96,31 @@ pub enum Event<'a> {
         error: &'a StreamError,
     },
     /// A request on an accepted connection was refused with this status, or was no request at all.
+    #[non_exhaustive]
     Refused {
+        /// Where it came from, if that is known: over TCP.
+        from: Option<SocketAddr>,
         /// The status answered; none if the connection was closed without an answer.
         status: Option<u16>,
         /// What was wrong with it: the answer's text.
         reason: &'a str,
+    },
+    /// The listener gave an error instead of a connection, as when the process has too many files
+    /// open. It is asked again after 100 ms.
+    #[non_exhaustive]
+    NotAccepted {
+        /// The error.
+        error: &'a io::Error,
     },
 }
 
 impl fmt::Display for Event<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Opened { peer, kind, direction } => {
+            Self::Opened { peer, kind, direction, .. } => {
                 write!(f, "{kind} stream {direction} {peer} opened")
             }
-            Self::Ended { peer, kind, direction, error } => {
+            Self::Ended { peer, kind, direction, error, .. } => {
                 write!(f, "{kind} stream {direction} {peer} ended: {error}")?;
                 sources(f, error)
             }
@@ -107,12 +128,17 @@ impl fmt::Display for Event<'_> {
                 write!(f, "{kind} stream from {peer} not opened: {error}")?;
                 sources(f, error)
             }
-            Self::Refused { status: Some(status), reason } => {
-                write!(f, "refused a request with {status}: {}", reason.trim_end())
+            Self::Refused { from, status, reason } => {
+                match status {
+                    Some(status) => write!(f, "refused a request with {status}")?,
+                    None => f.write_str("closed a connection")?,
+                }
+                if let Some(from) = from {
+                    write!(f, " from {from}")?;
+                }
+                write!(f, ": {}", reason.trim_end())
             }
-            Self::Refused { status: None, reason } => {
-                write!(f, "closed a connection: {}", reason.trim_end())
-            }
+            Self::NotAccepted { error } => write!(f, "accepted no connection: {error}"),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! and their statuses and texts. Sans-IO: a head goes in, an answer or a stream comes out.
 //!
 //! Source: etcd 3.4 to 3.7, `rafthttp/http.go` (`streamHandler.ServeHTTP`); answers compared with
-//! those of 3.4.23 in `testdata/http/transcripts.txt`.
+//! those of 3.4.23 in `testdata/vectors/http-transcripts.txt`.
 //!
 //! Where we differ: an unreadable version header is answered 400, where etcd closes the connection
 //! without a word; a requester that is no peer is answered 404 and not remembered as a remote.
@@ -66,8 +66,16 @@ impl Response {
         Self::new(404, "Not Found", "404 page not found")
     }
 
-    /// Writes it as Go's server does. `closes`: the connection ends with it.
-    pub(crate) fn write(&self, me: &Identity, date: &str, closes: bool, out: &mut Vec<u8>) {
+    /// Writes it as Go's server does. `has_text`: not for HEAD, whose answer is a head. `closes`: the
+    /// connection ends with it.
+    pub(crate) fn write(
+        &self,
+        me: &Identity,
+        date: &str,
+        has_text: bool,
+        closes: bool,
+        out: &mut Vec<u8>,
+    ) {
         let mut head = format!("HTTP/1.1 {} {}\r\n", self.status, self.reason);
         let mut line = |name: &str, value: &str| {
             let _ = write!(head, "{name}: {value}\r\n");
@@ -93,7 +101,9 @@ impl Response {
         }
         out.extend_from_slice(head.as_bytes());
         out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(self.body.as_bytes());
+        if has_text {
+            out.extend_from_slice(self.body.as_bytes());
+        }
     }
 }
 

@@ -29,7 +29,7 @@
 //! struct Inbox(mpsc::Sender<Message>);
 //!
 //! impl Raft<Message> for Inbox {
-//!     fn process(&self, message: Message) {
+//!     fn process(&self, _: MemberId, message: Message) {
 //!         let _ = self.0.send(message);
 //!     }
 //!     fn unreachable(&self, _: &Dropped) {}

@@ -12,14 +12,23 @@ use std::task::{Context, Poll};
 /// [`poll_ready`](Self::poll_ready) when that is full.
 ///
 /// [`send`](super::Transport::send) may be called from within: what is sent while a batch is
-/// processed leaves in one write after it.
+/// processed leaves in one write after it. A raft that holds its `Transport` for that purpose is held
+/// by it in turn: it ends by [`stop`](super::Transport::stop), not by being dropped.
+///
+/// # Panics
+///
+/// A panic in `process`, `processed` or `poll_ready` loses that message and ends its stream
+/// ([`Panicked`](super::StreamError::Panicked)), which is dialed again. One in `unreachable` loses that
+/// report. `is_removed`, `removed` and `event` must not panic: the stream they are called for would
+/// not be dialed again.
 pub trait Raft<M>: Send + Sync + 'static {
     /// Takes a message from a peer. Messages of one stream come in the order in which they were sent;
     /// between the two streams of a peer there is no order.
     ///
-    /// Its `to` is this member, and its type one that members send each other; its `from` is what the
-    /// peer says.
-    fn process(&self, message: M);
+    /// Its `to` is this member, and its type one that members send each other. Its own `from` is what
+    /// the peer wrote: another's where it forwards a proposal. After the peer was removed, or the
+    /// transport stopped, on a runtime of several threads some that had arrived may still come.
+    fn process(&self, from: MemberId, message: M);
 
     /// Called after the last of the messages that were received together: the place to wake a thread
     /// that takes them from a queue. Nothing by default.
@@ -27,23 +36,29 @@ pub trait Raft<M>: Send + Sync + 'static {
         let _ = from;
     }
 
-    /// Whether more messages from `from` are welcome; they always are by default. A stream that is
-    /// not welcome is not read, which the peer sees as a socket that takes no more; after
-    /// [`write`](super::Timeouts::write) it cuts the stream.
+    /// Whether one more message from `from` is welcome: asked before each. It always is by default. A
+    /// stream that is not welcome is not read, which the peer sees as a socket that takes no more;
+    /// after [`write`](super::Timeouts::write) it cuts the stream.
+    ///
+    /// Both streams of a peer ask, each from a task of its own: who answers `Pending` must keep the
+    /// wakers of both.
     fn poll_ready(&self, from: MemberId, cx: &mut Context<'_>) -> Poll<()> {
         let _ = (from, cx);
         Poll::Ready(())
     }
 
-    /// Learns that messages were not delivered: raft's `ReportUnreachable`. Once for each class and
-    /// reason since the last report.
+    /// Learns that messages were not delivered, once for each class and reason since the last report.
+    ///
+    /// It is raft's `ReportUnreachable`; for [`Class::Snapshot`](super::Class::Snapshot) raft wants
+    /// `ReportSnapshot` with a failure as well, or it waits for the snapshot's arrival.
     fn unreachable(&self, dropped: &Dropped);
 
     /// Whether `member` was removed from the cluster for good: it is answered 410, and then knows.
     fn is_removed(&self, member: MemberId) -> bool;
 
-    /// Learns that `by` says this member was removed from the cluster for good. etcd stops then. The
-    /// transport goes on dialing: it may be `by` that is wrong. Nothing by default.
+    /// Learns that `by` says this member was removed from the cluster for good: once for each of its
+    /// streams and addresses, until something else happens there. etcd stops then. The transport goes
+    /// on dialing: it may be `by` that is wrong. Nothing by default.
     fn removed(&self, by: MemberId) {
         let _ = by;
     }

@@ -3,11 +3,14 @@
 use super::drops::{DropReason, Ledger};
 use super::handler::Membership;
 use super::identity::Identity;
-use super::stream::{NotQueued, Outgoing};
+use super::stream::{Close, NotQueued, Outgoing};
 use super::traffic::{PeerStats, Traffic};
 use super::url::Picker;
-use super::{Class, Config, Dial, MemberId, PeerUrl, Raft, StreamKind};
+use super::{
+    Class, Config, Dial, Direction, Event, MemberId, PeerUrl, Raft, StreamError, StreamKind,
+};
 use crate::raftpb::RaftMessage;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::Notify;
@@ -22,6 +25,7 @@ pub(crate) struct Peer {
     pub(crate) id: MemberId,
     picker: Mutex<Picker>,
     ledger: Arc<Ledger>,
+    updated: Notify,
     /// In the order of [`StreamKind::ALL`].
     streams: [(Outgoing, Traffic); 2],
 }
@@ -34,7 +38,7 @@ impl Peer {
             let outgoing = Outgoing::new(kind, codec.clone(), config.queue, ledger.clone());
             (outgoing, Traffic::default())
         });
-        Self { id, picker: Mutex::new(Picker::new(urls)), ledger, streams }
+        Self { id, picker: Mutex::new(Picker::new(urls)), ledger, updated: Notify::new(), streams }
     }
 
     pub(crate) fn outgoing(&self, kind: StreamKind) -> &Outgoing {
@@ -55,12 +59,18 @@ impl Peer {
 
     pub(crate) fn update(&self, urls: &[PeerUrl]) {
         *self.picker.lock().unwrap_or_else(PoisonError::into_inner) = Picker::new(urls);
+        self.updated.notify_waiters();
+    }
+
+    /// Waits for [`update`](Self::update).
+    pub(crate) async fn updated(&self) {
+        self.updated.notified().await;
     }
 
     /// Closes the streams to it for good.
-    pub(crate) fn close(&self) {
+    pub(crate) fn close(&self, close: Close) {
         for (outgoing, _) in &self.streams {
-            outgoing.close();
+            outgoing.close(close);
         }
     }
 
@@ -88,8 +98,11 @@ impl Peer {
     #[inline]
     fn send<M: RaftMessage>(&self, message: &M, class: Class) -> bool {
         let kinds = match class {
-            Class::Snapshot => &[][..],
-            Class::Append => &StreamKind::ALL,
+            Class::Snapshot => {
+                self.ledger.add(class, DropReason::NoPipeline, 1);
+                return false;
+            }
+            Class::Append => &StreamKind::ALL[..],
             _ => &[StreamKind::Message],
         };
         for &kind in kinds {
@@ -118,6 +131,8 @@ pub(crate) struct Shared<M> {
     pub(crate) raft: Arc<dyn Raft<M>>,
     pub(crate) dial: Arc<dyn Dial>,
     pub(crate) peers: RwLock<Vec<Arc<Peer>>>,
+    /// Those that were removed, and whose drops are still to be reported.
+    pub(crate) removed: Mutex<Vec<Arc<Peer>>>,
     /// Wakes the task that reports drops.
     pub(crate) dropped: Notify,
     /// Accepted connections that are no stream.
@@ -151,18 +166,20 @@ impl<M: 'static> Shared<M> {
         }
     }
 
+    /// Reports what was dropped since the last report.
     pub(crate) fn report(&self) {
-        let peers: Vec<_> = {
-            let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
-            peers.clone()
-        };
+        let mut peers = self.peers.read().unwrap_or_else(PoisonError::into_inner).clone();
+        peers.append(&mut self.removed.lock().unwrap_or_else(PoisonError::into_inner));
         for peer in peers {
             self.report_of(&peer);
         }
     }
 
     pub(crate) fn report_of(&self, peer: &Peer) {
-        peer.ledger.report(peer.id, |dropped| self.raft.unreachable(dropped));
+        peer.ledger.report(peer.id, |dropped| {
+            // A panic of the embedder's must not end the reports.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.raft.unreachable(dropped)));
+        });
     }
 }
 
@@ -180,6 +197,43 @@ impl<M: RaftMessage> Shared<M> {
         let class = Class::of(head.message_type);
         if !peer.send(message, class) {
             self.dropped.notify_one();
+        }
+    }
+}
+
+/// A stream that is open: tells that it is, and when it is dropped, as its task may be, that it
+/// ended.
+pub(crate) struct Open<'a, M: 'static> {
+    shared: &'a Shared<M>,
+    peer: &'a Peer,
+    kind: StreamKind,
+    direction: Direction,
+    connection: u64,
+    /// Why it ended.
+    pub(crate) error: StreamError,
+}
+
+impl<'a, M: 'static> Open<'a, M> {
+    pub(crate) fn new(
+        shared: &'a Shared<M>,
+        peer: &'a Peer,
+        kind: StreamKind,
+        direction: Direction,
+        connection: u64,
+    ) -> Self {
+        shared.raft.event(&Event::Opened { peer: peer.id, kind, direction, connection });
+        Self { shared, peer, kind, direction, connection, error: StreamError::Stopped }
+    }
+}
+
+impl<M: 'static> Drop for Open<'_, M> {
+    fn drop(&mut self) {
+        let Self { kind, direction, connection, .. } = *self;
+        let (peer, error) = (self.peer.id, &self.error);
+        self.shared.raft.event(&Event::Ended { peer, kind, direction, connection, error });
+        if direction == Direction::Outgoing {
+            // The peer may have been removed meanwhile, and be known here alone.
+            self.shared.report_of(self.peer);
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
     incoming_open: AtomicBool,
+    incoming_connections: AtomicU64,
     write_calls: AtomicU64,
     written_bytes: AtomicU64,
     written_messages: AtomicU64,
@@ -14,11 +15,13 @@ pub(crate) struct Traffic {
     read_bytes: AtomicU64,
     received_messages: AtomicU64,
     rejected_messages: AtomicU64,
+    deviating_messages: AtomicU64,
 }
 
 impl Traffic {
-    /// The stream from the peer is open until the guard is dropped.
-    pub(crate) fn open_incoming(&self) -> impl Drop {
+    /// The stream from the peer is open until the guard is dropped. Returns which it is, counted
+    /// from 1.
+    pub(crate) fn open_incoming(&self) -> (u64, impl Drop) {
         struct Open<'a>(&'a AtomicBool);
         impl Drop for Open<'_> {
             fn drop(&mut self) {
@@ -26,7 +29,8 @@ impl Traffic {
             }
         }
         self.incoming_open.store(true, Ordering::Relaxed);
-        Open(&self.incoming_open)
+        let connections = self.incoming_connections.fetch_add(1, Ordering::Relaxed) + 1;
+        (connections, Open(&self.incoming_open))
     }
 
     pub(crate) fn wrote(&self, bytes: usize) {
@@ -51,6 +55,10 @@ impl Traffic {
         self.rejected_messages.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn deviated(&self) {
+        self.deviating_messages.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn stats(&self, kind: StreamKind, queue: QueueLevel, outgoing: bool) -> StreamStats {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         StreamStats {
@@ -65,6 +73,7 @@ impl Traffic {
             read_bytes: load(&self.read_bytes),
             received_messages: load(&self.received_messages),
             rejected_messages: load(&self.rejected_messages),
+            deviating_messages: load(&self.deviating_messages),
         }
     }
 }
@@ -106,6 +115,8 @@ pub struct StreamStats {
     /// Messages received and not given to the raft: for another member, or of a type no member may
     /// send.
     pub rejected_messages: u64,
+    /// Messages in frames that strict mode would have refused; none in that mode.
+    pub deviating_messages: u64,
 }
 
 /// A look at a peer.
@@ -121,6 +132,12 @@ pub struct PeerStats {
 }
 
 impl PeerStats {
+    /// Returns one of its streams.
+    #[must_use]
+    pub fn stream(&self, kind: StreamKind) -> &StreamStats {
+        &self.streams[kind as usize]
+    }
+
     /// Whether any of its streams is open, either way.
     #[must_use]
     pub fn is_active(&self) -> bool {

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The address a peer listens at, as `http://HOST:PORT`.
+/// The address a peer listens at, as `http://HOST:PORT` or `https://HOST:PORT`.
+///
+/// The second is for a [`Dial`](super::Dial) of the embedder's own: [`TcpDial`](super::TcpDial) has no
+/// TLS yet.
 ///
 /// ```
 /// use raftwire::transport::{PeerUrl, UrlError};
@@ -22,9 +25,9 @@ pub struct PeerUrl {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UrlError {
-    /// It does not begin with `http://`.
+    /// It begins with neither `http://` nor `https://`.
     Scheme,
-    /// It asks for TLS or a unix socket (`https`, `unix`, `unixs`), which cannot be dialed yet.
+    /// It asks for a unix socket (`unix`, `unixs`), which cannot be dialed yet.
     Unsupported,
     /// Something follows the port.
     Path,
@@ -37,8 +40,8 @@ pub enum UrlError {
 impl fmt::Display for UrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Scheme => "a peer's url begins with http://",
-            Self::Unsupported => "urls of https, unix and unixs are not supported yet",
+            Self::Scheme => "a peer's url begins with http:// or https://",
+            Self::Unsupported => "urls of unix and unixs are not supported yet",
             Self::Path => "a peer's url ends with its port",
             Self::Host => "a peer's url lacks a valid host",
             Self::Port => "a peer's url lacks a port from 1 to 65535",
@@ -48,20 +51,37 @@ impl fmt::Display for UrlError {
 
 impl std::error::Error for UrlError {}
 
-const SCHEME: &str = "http://";
-
 impl PeerUrl {
+    fn parts(&self) -> (&str, &str) {
+        self.text.split_once("://").unwrap_or_default()
+    }
+
+    /// Whether its scheme is `https`.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.parts().0 == "https"
+    }
+
     /// Returns `HOST:PORT`.
     #[must_use]
     pub fn authority(&self) -> &str {
-        &self.text[SCHEME.len()..]
+        self.parts().1
     }
 
-    /// Returns the host, an IPv6 address without its brackets, and the port.
-    pub(crate) fn host_and_port(&self) -> (&str, u16) {
-        let (host, port) = self.authority().rsplit_once(':').unwrap_or_default();
+    /// Returns the host: a name, or an address, an IPv6 one without its brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        let (host, _) = self.authority().rsplit_once(':').unwrap_or_default();
         let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        (inner.unwrap_or(host), port.parse().unwrap_or_default())
+        inner.unwrap_or(host)
+    }
+
+    /// Returns the port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        let (_, port) = self.authority().rsplit_once(':').unwrap_or_default();
+        // It was parsed when this was made.
+        port.parse().unwrap_or_default()
     }
 }
 
@@ -79,8 +99,8 @@ impl FromStr for PeerUrl {
             return Err(UrlError::Scheme);
         };
         match scheme {
-            "http" => {}
-            "https" | "unix" | "unixs" => return Err(UrlError::Unsupported),
+            "http" | "https" => {}
+            "unix" | "unixs" => return Err(UrlError::Unsupported),
             _ => return Err(UrlError::Scheme),
         }
         if authority.contains(['/', '?', '#']) {
@@ -151,8 +171,11 @@ mod tests {
             ("http://127.0.0.1:2380", "127.0.0.1", 2380),
             ("http://infra-0.etcd_peers.svc.:1", "infra-0.etcd_peers.svc.", 1),
             ("http://[::1]:65535", "::1", 65535),
+            ("https://a:2380", "a", 2380),
         ] {
-            assert_eq!(text.parse::<PeerUrl>().unwrap().host_and_port(), (host, port), "{text}");
+            let url: PeerUrl = text.parse().unwrap();
+            assert_eq!((url.host(), url.port()), (host, port), "{text}");
+            assert_eq!(url.is_tls(), text.starts_with("https"), "{text}");
         }
     }
 
@@ -162,7 +185,6 @@ mod tests {
             ("", UrlError::Scheme),
             ("a:1", UrlError::Scheme),
             ("ftp://a:1", UrlError::Scheme),
-            ("https://a:1", UrlError::Unsupported),
             ("unix://a:1", UrlError::Unsupported),
             ("http://a:1/", UrlError::Path),
             ("http://a:1?b", UrlError::Path),

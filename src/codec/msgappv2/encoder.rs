@@ -30,6 +30,12 @@ impl Encoder {
         self.state
     }
 
+    /// Goes back to where the stream was, when frames are taken back that were queued since.
+    #[cfg(feature = "net")]
+    pub(crate) fn restore(&mut self, state: State) {
+        self.state = state;
+    }
+
     /// Returns the kind of frame `message` would become now, if it is one the stream can carry.
     #[must_use]
     #[inline]

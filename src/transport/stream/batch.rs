@@ -5,7 +5,7 @@
 //!        └─ filled from the right once the length is known; what is left of it is skipped
 //! ```
 
-use crate::buf::WriteQueue;
+use crate::buf::{Later, Mark, SHARE_BYTES_MIN, WriteQueue};
 use crate::http::{CHUNK_END, CHUNK_HEAD_BYTES_MAX, chunk_head};
 use crate::transport::Class;
 use crate::transport::drops::Counts;
@@ -13,16 +13,34 @@ use bytes::Buf;
 
 /// A batch takes no further frame once it holds this many bytes.
 ///
-/// Larger batches need fewer calls, smaller ones are still in the cache when the socket takes them.
-pub(crate) const BATCH_BYTES_MAX: usize = 256 << 10;
+/// Of 64 entries of 1 KiB, or one of 64 KiB, a message takes 1.2 and 1.0 calls, both members'
+/// together, with 256 KiB, and 1.0 and 0.8 with 1 MiB. More brings little: a socket seldom takes it
+/// at once.
+pub(crate) const BATCH_BYTES_MAX: usize = 1 << 20;
 
-/// Nor once it has this many slices: the system takes no more than 1024 in one call.
-pub(crate) const BATCH_SLICES_MAX: usize = 960;
+/// The same for what may take long on the message stream: heartbeats wait for one such batch.
+pub(crate) const BULK_BYTES_MAX: usize = 256 << 10;
+
+/// Nor once it has this many slices; with one frame of a single entry more it still is one call.
+pub(crate) const BATCH_SLICES_MAX: usize = 1000;
 
 /// From this length on, payloads of [`REFER_BYTES_MIN`] and more are queued by reference: the writer is
 /// behind, and what is copied now would have left the cache when it is written.
 const BEHIND_BYTES: usize = 64 << 10;
 const REFER_BYTES_MIN: usize = 1 << 10;
+
+/// Memory for frames above this is not kept when its stream has ended.
+const HEADS_BYTES_KEPT: usize = 2 * BATCH_BYTES_MAX;
+
+/// How batches are made for a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Form {
+    /// Each is a chunk of its own. HTTP/1.0 knows none.
+    pub(crate) chunked: bool,
+    /// The socket takes several slices in a call. One that does not gets everything copied: a call
+    /// for each slice would cost more.
+    pub(crate) vectored: bool,
+}
 
 /// Frames in the order in which they were queued.
 #[derive(Debug, Default)]
@@ -31,34 +49,57 @@ pub(crate) struct Batch {
     counts: Counts,
     /// Of its frames, without the chunk.
     bytes: usize,
-    size: Option<crate::buf::Later>,
+    bytes_max: usize,
+    /// Where the chunk's size goes.
+    size: Option<Later>,
+    /// By reference from this length on; while the writer is behind, from that.
+    refer: [usize; 2],
 }
 
 impl Batch {
     /// Begins anew, in the memory it has.
-    pub(crate) fn begin(&mut self, chunked: bool) {
+    pub(crate) fn begin(&mut self, form: Form, bytes_max: usize) {
         self.queue.clear();
         self.counts = Counts::default();
         self.bytes = 0;
-        self.size = chunked.then(|| self.queue.put_later(CHUNK_HEAD_BYTES_MAX));
+        self.bytes_max = bytes_max;
+        self.size = form.chunked.then(|| self.queue.put_later(CHUNK_HEAD_BYTES_MAX));
+        self.refer = match form.vectored {
+            true => [SHARE_BYTES_MIN, REFER_BYTES_MIN],
+            false => [usize::MAX; 2],
+        };
     }
 
     /// Queues what `encode` encodes, and returns how long it is.
     #[inline]
     pub(crate) fn put<E>(
         &mut self,
-        class: Class,
         is_behind: bool,
         encode: impl FnOnce(&mut WriteQueue) -> Result<(), E>,
     ) -> Result<usize, E> {
         let before = self.queue.len();
-        let refer = is_behind || before > BEHIND_BYTES;
-        self.queue.refer_from(if refer { REFER_BYTES_MIN } else { crate::buf::SHARE_BYTES_MIN });
+        let is_behind = is_behind || before > BEHIND_BYTES;
+        self.queue.refer_from(self.refer[usize::from(is_behind)]);
         encode(&mut self.queue)?;
-        let bytes = self.queue.len() - before;
+        Ok(self.queue.len() - before)
+    }
+
+    /// Counts what was queued last.
+    #[inline]
+    pub(crate) fn keep(&mut self, class: Class, bytes: usize) {
         self.bytes += bytes;
         self.counts.add(class);
-        Ok(bytes)
+    }
+
+    /// Where it is, to [go back](Self::rollback) to.
+    #[inline]
+    pub(crate) fn mark(&self) -> Mark {
+        self.queue.mark()
+    }
+
+    /// Takes back what was queued and not kept.
+    pub(crate) fn rollback(&mut self, mark: Mark) {
+        self.queue.rollback(mark);
     }
 
     /// Queues a frame that carries no message.
@@ -69,7 +110,12 @@ impl Batch {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.bytes >= BATCH_BYTES_MAX || self.queue.slice_count() >= BATCH_SLICES_MAX
+        self.bytes >= self.bytes_max || self.queue.slice_count() >= BATCH_SLICES_MAX
+    }
+
+    /// Whether its memory is worth keeping for a stream that may not come back.
+    pub(crate) fn is_small(&self) -> bool {
+        self.queue.memory() <= HEADS_BYTES_KEPT
     }
 
     pub(crate) fn bytes(&self) -> usize {

@@ -16,12 +16,9 @@ mod reader;
 mod writer;
 
 pub(crate) use incoming::Incoming;
-pub(crate) use outgoing::{NotQueued, Outgoing};
+pub(crate) use outgoing::{Close, NotQueued, Outgoing};
 pub(crate) use reader::Reader;
 pub(crate) use writer::{Attached, write_all};
-
-#[cfg(feature = "__fuzzing")]
-pub(crate) use batch::Batch;
 
 use std::time::Duration;
 use tokio::time::{Interval, MissedTickBehavior, interval_at};

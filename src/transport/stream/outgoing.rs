@@ -8,7 +8,7 @@
 //! A connection has its own encoder, so what was queued for one is of no use to the next: it is
 //! dropped, and counted.
 
-use super::batch::Batch;
+use super::batch::{BATCH_BYTES_MAX, BULK_BYTES_MAX, Batch, Form};
 use crate::buf::WriteQueue;
 use crate::codec::{self, message, msgappv2};
 use crate::error::EncodeError;
@@ -17,7 +17,7 @@ use crate::transport::drops::{DropReason, Ledger};
 use crate::transport::{Class, QueueLevel, QueueLimits, StreamError, StreamKind};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 
 /// How many unused batches are kept however idle the stream is.
@@ -34,6 +34,21 @@ impl Encoder {
         match kind {
             StreamKind::MsgApp => Self::MsgApp(msgappv2::Encoder::new(config.clone())),
             StreamKind::Message => Self::Message(message::Encoder::new(config.clone())),
+        }
+    }
+
+    /// What [`restore`](Self::restore) goes back to.
+    #[inline]
+    fn state(&self) -> Option<msgappv2::State> {
+        match self {
+            Self::MsgApp(encoder) => Some(encoder.state()),
+            Self::Message(_) => None,
+        }
+    }
+
+    fn restore(&mut self, state: Option<msgappv2::State>) {
+        if let (Self::MsgApp(encoder), Some(state)) = (self, state) {
+            encoder.restore(state);
         }
     }
 
@@ -64,27 +79,57 @@ struct Connected {
     /// Counts the connections of this stream.
     number: u64,
     encoder: Encoder,
-    chunked: bool,
+    form: Form,
     /// Of the writer.
     waker: Option<Waker>,
     /// The writer waits for something to write.
     is_idle: bool,
 }
 
+/// Batches that wait, each but the last full.
+#[derive(Debug, Default)]
+struct Lane {
+    batches: VecDeque<Batch>,
+    /// Of them, and of what is being written.
+    level: QueueLevel,
+}
+
+/// Which lane: what goes first, and what may take long.
+const URGENT: usize = 0;
+const BULK: usize = 1;
+
+/// How many urgent batches go before one of the other lane. Votes and heartbeats are a trickle; only a
+/// link that cannot even take those makes this matter.
+const URGENT_IN_A_ROW: u32 = 8;
+
 #[derive(Debug, Default)]
 struct State {
     connected: Option<Connected>,
     /// How many connections there were.
     connections: u64,
-    /// Batches that wait, each but the last full: what goes first, and what may take long.
-    lanes: [VecDeque<Batch>; 2],
-    level: QueueLevel,
+    lanes: [Lane; 2],
+    urgent_in_a_row: u32,
     /// Unused batches, the last the one used last.
     spare: Vec<Batch>,
     /// The fewest spare ones since it was last looked at.
     spare_min: usize,
     /// No connection may be attached any more.
-    is_closed: bool,
+    closed: Option<Close>,
+}
+
+/// When a stream that is closed ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Close {
+    AtOnce,
+    /// When the batch that is being written is.
+    BehindBatch,
+}
+
+/// A batch, and which lane it is of.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) batch: Batch,
+    lane: usize,
 }
 
 /// The sending half of one stream to one peer.
@@ -104,7 +149,7 @@ pub(crate) struct Outgoing {
 /// What a writer does next.
 #[derive(Debug)]
 pub(crate) enum Take {
-    Batch(Batch),
+    Batch(Taken),
     /// Nothing; its waker is called when there is something.
     Nothing,
     /// The connection is no longer the stream's.
@@ -130,7 +175,14 @@ impl Outgoing {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(|poisoned| {
+            // A message of the embedder's own type panicked while it was encoded. What is queued of
+            // its frame must not be written.
+            self.state.clear_poison();
+            let mut state = poisoned.into_inner();
+            wake(self.detach(&mut state));
+            state
+        })
     }
 
     /// Queues `message`.
@@ -141,39 +193,53 @@ impl Outgoing {
         let Some(connected) = &mut state.connected else {
             return Err(NotQueued::NoStream);
         };
-        // One that is larger than the limit by itself may go when nothing else waits.
-        if state.level.messages >= self.limits.messages_max
-            || state.level.bytes >= self.limits.bytes_max
-        {
+        let number = match self.kind {
+            StreamKind::Message if class.is_bulk() => BULK,
+            _ => URGENT,
+        };
+        let lane = &mut state.lanes[number];
+        let level = lane.level;
+        if level.messages >= self.limits.messages_max || level.bytes >= self.limits.bytes_max {
             return Err(NotQueued::Full);
         }
-        let lane = usize::from(self.kind == StreamKind::Message && class.is_bulk());
-        let is_behind = state.lanes[lane].len() > 1;
-        let lane = &mut state.lanes[lane];
-        if lane.back().is_none_or(Batch::is_full) {
+        let is_behind = lane.batches.len() > 1;
+        if lane.batches.back().is_none_or(Batch::is_full) {
             let mut batch = state.spare.pop().unwrap_or_default();
             state.spare_min = state.spare_min.min(state.spare.len());
-            batch.begin(connected.chunked);
-            lane.push_back(batch);
+            batch.begin(
+                connected.form,
+                if number == BULK { BULK_BYTES_MAX } else { BATCH_BYTES_MAX },
+            );
+            lane.batches.push_back(batch);
         }
-        let Some(batch) = lane.back_mut() else {
+        let Some(batch) = lane.batches.back_mut() else {
             return Err(NotQueued::Full);
         };
         let encoder = &mut connected.encoder;
-        match batch.put(class, is_behind, |queue| encoder.encode(message, queue)) {
+        let (mark, before) = (batch.mark(), encoder.state());
+        let queued = match batch.put(is_behind, |queue| encoder.encode(message, queue)) {
+            // One that is larger than the limit by itself may go when nothing else waits.
+            Ok(bytes) if level.messages > 0 && level.bytes + bytes > self.limits.bytes_max => {
+                batch.rollback(mark);
+                encoder.restore(before);
+                Err(NotQueued::Full)
+            }
             Ok(bytes) => {
-                state.level.messages += 1;
-                state.level.bytes += bytes;
+                batch.keep(class, bytes);
+                lane.level.messages += 1;
+                lane.level.bytes += bytes;
+                Ok(())
             }
-            Err(error) => {
-                // An empty chunk would be the last one.
-                if batch.bytes() == 0
-                    && let Some(batch) = lane.pop_back()
-                {
-                    state.recycle(batch);
-                }
-                return Err(NotQueued::Refused(error));
+            Err(error) => Err(NotQueued::Refused(error)),
+        };
+        if queued.is_err() {
+            // An empty chunk would be the last one.
+            if batch.bytes() == 0
+                && let Some(batch) = lane.batches.pop_back()
+            {
+                state.recycle(batch);
             }
+            return queued;
         }
         let waker = if connected.is_idle { connected.waker.clone() } else { None };
         connected.is_idle = false;
@@ -184,9 +250,9 @@ impl Outgoing {
 
     /// Makes a connection the stream's; one that is attached is told to end. `None`: the stream was
     /// closed.
-    pub(crate) fn attach(&self, chunked: bool) -> Option<u64> {
+    pub(crate) fn attach(&self, form: Form) -> Option<u64> {
         let mut state = self.state();
-        if state.is_closed {
+        if state.closed.is_some() {
             return None;
         }
         let replaced = self.detach(&mut state);
@@ -194,7 +260,7 @@ impl Outgoing {
         self.writers.fetch_add(1, Ordering::Relaxed);
         let number = state.connections;
         let encoder = Encoder::new(self.kind, &self.codec);
-        state.connected = Some(Connected { number, encoder, chunked, waker: None, is_idle: false });
+        state.connected = Some(Connected { number, encoder, form, waker: None, is_idle: false });
         self.current.store(number, Ordering::Release);
         drop(state);
         wake(replaced);
@@ -202,9 +268,9 @@ impl Outgoing {
     }
 
     /// Ends the stream for good.
-    pub(crate) fn close(&self) {
+    pub(crate) fn close(&self, close: Close) {
         let mut state = self.state();
-        state.is_closed = true;
+        state.closed = Some(close);
         let waker = self.detach(&mut state);
         drop(state);
         wake(waker);
@@ -212,14 +278,14 @@ impl Outgoing {
 
     /// Ends connection `number`, if it is still the stream's. `current` is what its writer was
     /// writing.
-    pub(crate) fn end(&self, number: u64, current: Option<Batch>) {
+    pub(crate) fn end(&self, number: u64, current: Option<Taken>) {
         let mut state = self.state();
         if state.connected.as_ref().is_some_and(|connected| connected.number == number) {
             self.detach(&mut state);
         }
-        if let Some(batch) = current {
-            self.ledger.add_all(batch.counts(), DropReason::StreamClosed);
-            state.recycle(batch);
+        drop(state);
+        if let Some(taken) = current {
+            self.ledger.add_all(taken.batch.counts(), DropReason::StreamClosed);
         }
     }
 
@@ -227,50 +293,61 @@ impl Outgoing {
     fn detach(&self, state: &mut State) -> Option<Waker> {
         let connected = state.connected.take()?;
         self.current.store(0, Ordering::Release);
-        for lane in 0..state.lanes.len() {
-            while let Some(batch) = state.lanes[lane].pop_front() {
+        for lane in &mut state.lanes {
+            lane.level = QueueLevel::default();
+            for batch in lane.batches.drain(..) {
                 self.ledger.add_all(batch.counts(), DropReason::StreamClosed);
-                state.recycle(batch);
             }
         }
-        state.level = QueueLevel::default();
+        // The peer may stay away.
+        state.spare.truncate(SPARE_MIN);
+        state.spare.retain(Batch::is_small);
         connected.waker
     }
 
     /// Gives the writer of connection `number` its next batch, and takes back the one it wrote.
     /// `waker` is called when there is another.
-    pub(crate) fn take(&self, number: u64, written: Option<Batch>, waker: &Waker) -> Take {
+    pub(crate) fn take(&self, number: u64, written: Option<Taken>, waker: &Waker) -> Take {
         let mut guard = self.state();
         let state = &mut *guard;
         let connected = state.connected.as_mut().filter(|connected| connected.number == number);
         let Some(connected) = connected else {
-            if let Some(batch) = written {
-                state.recycle(batch);
-            }
             return Take::Ended;
         };
-        let next = state.lanes.iter_mut().find_map(VecDeque::pop_front);
-        connected.is_idle = next.is_none();
+        if let Some(Taken { batch, lane }) = written {
+            let level = &mut state.lanes[lane].level;
+            level.messages -= batch.counts().total();
+            level.bytes -= batch.bytes();
+            state.spare.push(batch);
+            // Its payloads are let go of now.
+            if let Some(batch) = state.spare.last_mut() {
+                batch.queue().clear();
+            }
+        }
         if !connected.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             connected.waker = Some(waker.clone());
         }
-        if let Some(batch) = written {
-            state.level.messages -= batch.counts().total();
-            state.level.bytes -= batch.bytes();
-            state.recycle(batch);
-        }
-        match next {
-            Some(mut batch) => {
+        let first = match state.urgent_in_a_row {
+            URGENT_IN_A_ROW.. => BULK,
+            _ => URGENT,
+        };
+        for lane in [first, 1 - first] {
+            if let Some(mut batch) = state.lanes[lane].batches.pop_front() {
+                state.urgent_in_a_row = if lane == URGENT { state.urgent_in_a_row + 1 } else { 0 };
+                connected.is_idle = false;
+                drop(guard);
                 batch.seal();
-                Take::Batch(batch)
+                return Take::Batch(Taken { batch, lane });
             }
-            None => Take::Nothing,
         }
+        state.urgent_in_a_row = 0;
+        connected.is_idle = true;
+        Take::Nothing
     }
 
     /// Makes a batch of one link heartbeat, unless something else is to be written: to be called at
     /// every tick.
-    pub(crate) fn heartbeat(&self, number: u64) -> Option<Batch> {
+    pub(crate) fn heartbeat(&self, number: u64) -> Option<Taken> {
         let mut guard = self.state();
         let state = &mut *guard;
         // Batches that were never needed since the last tick are given back.
@@ -278,34 +355,44 @@ impl Outgoing {
         state.spare.drain(..unused.min(state.spare.len()));
         state.spare_min = state.spare.len();
         let connected = state.connected.as_mut().filter(|connected| connected.number == number)?;
-        if state.lanes.iter().any(|lane| !lane.is_empty()) {
+        if state.lanes.iter().any(|lane| !lane.batches.is_empty()) {
             return None;
         }
         let mut batch = state.spare.pop().unwrap_or_default();
-        batch.begin(connected.chunked);
+        batch.begin(connected.form, BATCH_BYTES_MAX);
         let encoder = &mut connected.encoder;
         batch.put_heartbeat(|queue| {
             let heartbeat = Message { message_type: MessageType::HEARTBEAT, ..Message::default() };
-            // Refused where messages may be a few bytes only.
+            // No configuration of a transport has limits that refuse it.
             let _ = encoder.encode(&heartbeat, queue);
         });
         if batch.bytes() == 0 {
             state.recycle(batch);
             return None;
         }
-        state.level.bytes += batch.bytes();
+        state.lanes[URGENT].level.bytes += batch.bytes();
         batch.seal();
-        Some(batch)
+        Some(Taken { batch, lane: URGENT })
     }
 
     /// Why a connection is no longer the stream's, if it did not end by itself.
     pub(crate) fn why_ended(&self) -> StreamError {
-        if self.state().is_closed { StreamError::Stopped } else { StreamError::Replaced }
+        match self.state().closed {
+            Some(_) => StreamError::Stopped,
+            None => StreamError::Replaced,
+        }
+    }
+
+    /// Whether a connection that is no longer the stream's may finish its batch.
+    pub(crate) fn ends_behind_batch(&self) -> bool {
+        self.state().closed == Some(Close::BehindBatch)
     }
 
     /// How much waits, with what is being written.
     pub(crate) fn level(&self) -> QueueLevel {
-        self.state().level
+        let state = self.state();
+        let [urgent, bulk] = [URGENT, BULK].map(|lane| state.lanes[lane].level);
+        QueueLevel { messages: urgent.messages + bulk.messages, bytes: urgent.bytes + bulk.bytes }
     }
 
     pub(crate) fn is_attached(&self) -> bool {

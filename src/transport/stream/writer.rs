@@ -4,9 +4,10 @@
 //! `writev` where payloads are referred to; while the socket takes it more is queued. No timer is
 //! waited for. Ticks send link heartbeats and see whether the socket still takes bytes.
 
-use super::batch::{BATCH_SLICES_MAX, Batch};
-use super::outgoing::{Outgoing, Take};
+use super::batch::{BATCH_SLICES_MAX, Batch, Form};
+use super::outgoing::{Outgoing, Take, Taken};
 use super::{Stall, ticks};
+use crate::buf::WriteQueue;
 use crate::http::LAST_CHUNK;
 use crate::transport::{BoxSocket, StreamError, Timeouts, Traffic};
 use bytes::Buf;
@@ -14,13 +15,16 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Interval, MissedTickBehavior};
 
-/// How many slices one call is given. The array lies on the stack, 16 bytes each; a batch of more
-/// takes further calls.
-const SLICES_PER_CALL: usize = 512;
-const _: () = assert!(SLICES_PER_CALL < BATCH_SLICES_MAX, "a batch fits two calls at most");
+/// How many slices one call is given, which is as many as the system takes. The array lies on the
+/// stack, 16 bytes each.
+const SLICES_PER_CALL: usize = 1024;
+const _: () = assert!(BATCH_SLICES_MAX < SLICES_PER_CALL, "a full batch fits one call");
+
+/// Most batches have no more than this: a smaller array is filled sooner.
+const FEW_SLICES: usize = 32;
 
 /// How many calls a writer makes before others of its thread have their turn.
 const CALLS_PER_TURN: u32 = 4;
@@ -31,9 +35,13 @@ pub(crate) struct Attached<'a> {
     outgoing: &'a Outgoing,
     traffic: &'a Traffic,
     number: u64,
-    chunked: bool,
+    form: Form,
     /// What is being written.
-    current: Option<Batch>,
+    current: Option<Taken>,
+    /// Some of it was.
+    has_begun: bool,
+    /// The socket may hold back what it took.
+    is_unflushed: bool,
     heartbeats: Interval,
     deadline: Interval,
     stall: Stall,
@@ -53,13 +61,16 @@ impl<'a> Attached<'a> {
         let first = tokio::time::Instant::now() + timeouts.heartbeat;
         let mut heartbeats = tokio::time::interval_at(first, timeouts.heartbeat);
         heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let form = Form { chunked, vectored: socket.is_write_vectored() };
         Some(Self {
-            number: outgoing.attach(chunked)?,
+            number: outgoing.attach(form)?,
             socket,
             outgoing,
             traffic,
-            chunked,
+            form,
             current: None,
+            has_begun: false,
+            is_unflushed: false,
             heartbeats,
             deadline: ticks(timeouts.write),
             stall: Stall::default(),
@@ -67,16 +78,25 @@ impl<'a> Attached<'a> {
         })
     }
 
+    /// Which of the stream's connections it is.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Writes until the connection fails, or is no longer the stream's.
     pub(crate) async fn run(&mut self) -> StreamError {
         let error = std::future::poll_fn(|cx| self.poll(cx)).await;
-        let current = self.current.take();
-        let is_between_chunks = current.is_none() && self.chunked;
-        self.outgoing.end(self.number, current);
+        let is_between_chunks = !self.has_begun;
+        self.outgoing.end(self.number, self.current.take());
         if matches!(error, StreamError::Replaced | StreamError::Stopped) && is_between_chunks {
             // The reader sees a proper end if there is room for it, and a cut if there is not.
-            let _ = std::future::poll_fn(|cx| {
-                Poll::Ready(Pin::new(&mut self.socket).poll_write(cx, LAST_CHUNK).is_ready())
+            std::future::poll_fn(|cx| {
+                let mut socket = Pin::new(&mut self.socket);
+                if self.form.chunked {
+                    let _ = socket.as_mut().poll_write(cx, LAST_CHUNK);
+                }
+                let _ = socket.poll_shutdown(cx);
+                Poll::Ready(())
             })
             .await;
         }
@@ -84,9 +104,12 @@ impl<'a> Attached<'a> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<StreamError> {
-        // A connection that is replaced while its peer takes nothing ends all the same.
         if !self.outgoing.is_current(self.number) {
-            return Poll::Ready(self.outgoing.why_ended());
+            // A stop waits for the rest of a batch. A stream that is replaced, or whose peer is
+            // removed, ends at once, though its peer may take nothing.
+            if !self.has_begun || !self.outgoing.ends_behind_batch() {
+                return Poll::Ready(self.outgoing.why_ended());
+            }
         }
         if let Poll::Ready(gone) = self.poll_peer(cx) {
             return Poll::Ready(gone);
@@ -97,41 +120,55 @@ impl<'a> Attached<'a> {
             }
         }
         while self.deadline.poll_tick(cx).is_ready() {
-            if self.current.is_none() {
+            if self.current.is_none() && !self.is_unflushed {
                 self.stall.moved();
             } else if self.stall.tick() {
                 return Poll::Ready(StreamError::WriteTimeout(self.write_timeout));
             }
         }
+        match ready!(self.poll_batches(cx)) {
+            Ok(ended) => Poll::Ready(ended),
+            Err(error) => Poll::Ready(StreamError::Io(error)),
+        }
+    }
+
+    /// Writes what waits, batch by batch.
+    fn poll_batches(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<StreamError>> {
         let mut written = None;
         let mut calls = 0;
         loop {
-            if let Some(batch) = &mut self.current {
+            if let Some(Taken { batch, .. }) = &mut self.current {
                 if calls == CALLS_PER_TURN {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
                 calls += 1;
-                let result = ready!(poll_write(&mut self.socket, batch, cx));
-                match result {
-                    Ok(0) => return Poll::Ready(StreamError::Io(io::ErrorKind::WriteZero.into())),
-                    Ok(bytes) => {
+                match ready!(poll_write(&mut self.socket, batch, cx))? {
+                    0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    bytes => {
                         batch.queue().advance(bytes);
                         self.traffic.wrote(bytes);
                         self.stall.moved();
+                        self.is_unflushed = true;
+                        self.has_begun = !batch.queue().is_empty();
                     }
-                    Err(error) => return Poll::Ready(StreamError::Io(error)),
                 }
-                if !batch.queue().is_empty() {
+                if self.has_begun {
                     continue;
                 }
                 self.traffic.wrote_messages(batch.counts().total());
                 written = self.current.take();
             }
             match self.outgoing.take(self.number, written.take(), cx.waker()) {
-                Take::Batch(batch) => self.current = Some(batch),
+                Take::Batch(taken) => self.current = Some(taken),
+                Take::Nothing if self.is_unflushed => {
+                    ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
+                    self.is_unflushed = false;
+                    self.stall.moved();
+                    return Poll::Pending;
+                }
                 Take::Nothing => return Poll::Pending,
-                Take::Ended => return Poll::Ready(self.outgoing.why_ended()),
+                Take::Ended => return Poll::Ready(Ok(self.outgoing.why_ended())),
             }
         }
     }
@@ -163,16 +200,25 @@ fn poll_write(
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
     let queue = batch.queue();
-    let socket = Pin::new(socket);
-    if queue.slice_count() == 1 || !socket.is_write_vectored() {
-        return socket.poll_write(cx, queue.chunk());
+    match queue.slice_count() {
+        1 => Pin::new(socket).poll_write(cx, queue.chunk()),
+        2..=FEW_SLICES => poll_write_slices::<FEW_SLICES>(socket, queue, cx),
+        _ => poll_write_slices::<SLICES_PER_CALL>(socket, queue, cx),
     }
-    let mut slices = [IoSlice::new(&[]); SLICES_PER_CALL];
+}
+
+fn poll_write_slices<const MAX: usize>(
+    socket: &mut BoxSocket,
+    queue: &WriteQueue,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut slices = [IoSlice::new(&[]); MAX];
     let filled = queue.chunks_vectored(&mut slices);
-    socket.poll_write_vectored(cx, &slices[..filled])
+    Pin::new(socket).poll_write_vectored(cx, &slices[..filled])
 }
 
 /// Writes `bytes`, all of them: a head.
 pub(crate) async fn write_all(socket: &mut BoxSocket, bytes: &[u8]) -> io::Result<()> {
-    tokio::io::AsyncWriteExt::write_all(socket, bytes).await
+    socket.write_all(bytes).await?;
+    socket.flush().await
 }
