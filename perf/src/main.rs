@@ -19,6 +19,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Bench(bench::Args),
+    /// One end of a pair that `bench stream` measures; it starts both itself
+    #[command(hide = true)]
+    BenchEnd(bench::EndArgs),
     Inspect(inspect::Args),
     Craft(craft::Args),
     Tap(tap::Args),
@@ -28,6 +31,7 @@ enum Command {
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Bench(args) => bench::run(&args),
+        Command::BenchEnd(args) => bench::run_end(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Craft(args) => craft::run(&args),
         Command::Tap(args) => tap::run(&args),

@@ -27,12 +27,14 @@ pub(crate) enum BenchError {
         input: String,
         what: String,
     },
-    /// etcd's program answered something else than figures.
+    /// A program that was started answered something else than figures.
     Peer {
         name: String,
         reason: String,
     },
     Restart(io::Error),
+    /// Options that exclude each other.
+    Usage(&'static str),
 }
 
 impl BenchError {
@@ -44,7 +46,11 @@ impl BenchError {
     pub(crate) fn exit_status(&self) -> u8 {
         match self {
             Self::Capture { .. } | Self::WrongAnswer { .. } => 1,
-            Self::Io { .. } | Self::Report { .. } | Self::Peer { .. } | Self::Restart(_) => 2,
+            Self::Io { .. }
+            | Self::Report { .. }
+            | Self::Peer { .. }
+            | Self::Restart(_)
+            | Self::Usage(_) => 2,
         }
     }
 }
@@ -64,6 +70,7 @@ impl fmt::Display for BenchError {
             Self::Restart(source) => {
                 write!(f, "cannot start again on the other allocator: {source}")
             }
+            Self::Usage(reason) => f.write_str(reason),
         }
     }
 }

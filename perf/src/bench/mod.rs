@@ -1,24 +1,24 @@
-//! `raftwire bench`: what the codec costs, beside a plain prost codec and etcd's own. Here are the
-//! command line and the order of the whole; how a figure is made stands in `contender` and
-//! `schedule`, what is shown in `tables`, `plots` and `html`. Not here: streams over sockets.
+//! `raftwire bench`: what the codec and the transport cost, beside what else would do their work.
+//! Here is the command line; the parts are measured in `codec` and `stream`, and what they share lies
+//! beside them. Not here: instruction counts and criterion, which are the library's own benches.
 
-mod baseline;
+mod codec;
 mod compare;
-mod contender;
-mod copies;
 mod error;
 mod html;
-mod load;
 mod machine;
-mod plots;
+mod payload;
+mod peers;
+mod plot;
+mod progress;
 mod report;
 mod run;
-mod schedule;
+mod section;
 mod shape;
 mod stats;
+mod stream;
 mod table;
-mod tables;
-mod verdict;
+mod turns;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -29,35 +29,39 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use crate::allocator::{self, Allocator};
+use codec::copies;
+use codec::load::StreamKind;
 use error::BenchError;
-use load::StreamKind;
 use shape::Shape;
 
-/// Measures what encoding and decoding costs, beside a plain prost codec and etcd's own.
+pub(crate) use stream::end::{Args as EndArgs, run as run_end};
+
+/// Measures what raft messages cost: to encode and decode, and to move between two processes.
 ///
-/// Prints allocations of the whole process, bytes copied, nanoseconds and MB/s for each AppEntries,
-/// over a grid of shapes or over a captured stream. Exits with 0; 1 if answers were wrong, a captured
-/// stream was malformed, or `--compare` found a row worse; 2 on usage or I/O errors.
+/// The codec is measured beside a plain prost codec, the transport beside a tonic stream and prost
+/// over a length-delimited codec; both beside etcd's own with `--against etcd`. Exits with 0; 1 if
+/// answers were wrong, a captured stream was malformed, or `--compare` found a row worse; 2 on usage
+/// or I/O errors.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What to measure
-    #[arg(value_enum, default_value_t = What::Codec)]
-    what: What,
+    /// What to measure [default: both]
+    #[arg(value_enum)]
+    what: Option<What>,
 
     /// Repeat and take longer: what a figure that is published is measured with
     #[arg(long)]
     full: bool,
 
-    /// Measure this shape instead of the grid: entries x bytes of each, such as 64x1KiB
+    /// Measure this shape instead of the grids: entries x bytes of each, such as 64x1KiB
     #[arg(long = "shape", value_name = "NxBYTES", value_delimiter = ',')]
     shapes: Vec<Shape>,
 
     /// How long one measurement takes: one contender, operation, shape and repetition [default:
-    /// 40ms, with --full 250ms]
+    /// codec 40ms, stream 100ms; with --full 250ms and 1s]
     #[arg(long, value_name = "TIME")]
     duration: Option<Time>,
 
-    /// How often contenders take turns [default: 3, with --full 7]
+    /// How often contenders take turns [default: 3; with --full codec 7, stream 5]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     repetitions: Option<u32>,
 
@@ -115,11 +119,25 @@ pub(crate) struct Args {
 enum What {
     /// Encoding and decoding messages in memory
     Codec,
+    /// Moving messages between two processes over loopback
+    Stream,
+}
+
+impl Args {
+    /// Captured streams have a codec's work in them, and no pace of their own to be sent at.
+    fn parts(&self) -> &[What] {
+        match self.what {
+            _ if !self.captures.is_empty() => &[What::Codec],
+            None => &[What::Codec, What::Stream],
+            Some(What::Codec) => &[What::Codec],
+            Some(What::Stream) => &[What::Stream],
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Against {
-    /// The codecs of etcd 3.6 and 3.7, in a Go program each; needs Go
+    /// The codecs and transports of etcd 3.6 and 3.7, in Go programs; needs Go
     Etcd,
 }
 

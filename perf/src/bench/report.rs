@@ -1,6 +1,6 @@
 //! What a run found, as it is written to `report.json` and read back by `--compare`. Every key is
-//! documented in `docs/report-schema.md`; a change of meaning changes [`SCHEMA`]. Not here: how it
-//! is shown (`tables`, `plots`, `html`).
+//! documented in `docs/report-schema.md`; a change of meaning changes [`SCHEMA`]. Not here: the rows
+//! of each part (`codec::report`, `stream::report`), and how they are shown.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
@@ -8,12 +8,12 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::contender::{Operation, Timed, Used};
+use super::codec::report::CodecReport;
 use super::error::BenchError;
 use super::machine::{Machine, Versions};
-use super::stats::{Buckets, PassTimes, Spread};
+use super::stream::report::StreamReport;
 
-pub(crate) const SCHEMA: &str = "raftwire-bench/1";
+pub(crate) const SCHEMA: &str = "raftwire-bench/2";
 
 /// Ours, as it is called in every table.
 pub(crate) const OURS: &str = "raftwire";
@@ -23,13 +23,12 @@ pub(crate) const ETCD: &str = "etcd ";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Report {
     pub(crate) schema: String,
-    pub(crate) what: String,
     pub(crate) machine: Machine,
     pub(crate) versions: Versions,
     pub(crate) run: Run,
-    pub(crate) contenders: Vec<About>,
-    pub(crate) rows: Vec<Row>,
-    pub(crate) cluster: Vec<ClusterRow>,
+    /// None where it was not asked for; likewise `stream`.
+    pub(crate) codec: Option<CodecReport>,
+    pub(crate) stream: Option<StreamReport>,
     pub(crate) notes: Vec<String>,
 }
 
@@ -40,8 +39,6 @@ pub(crate) struct Run {
     pub(crate) started_unix_s: u64,
     pub(crate) elapsed_s: f64,
     pub(crate) mode: String,
-    pub(crate) repetitions: u32,
-    pub(crate) measurement_ms: f64,
     pub(crate) allocator: String,
     pub(crate) seed: u64,
 }
@@ -54,149 +51,7 @@ pub(crate) struct About {
     pub(crate) settings: String,
 }
 
-/// One contender doing one operation on one input.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Row {
-    pub(crate) input: String,
-    pub(crate) operation: Operation,
-    pub(crate) contender: String,
-    pub(crate) stream_bytes_per_message: f64,
-    #[serde(flatten)]
-    pub(crate) figures: Figures,
-    pub(crate) time_ratio_to_fastest_etcd: Option<f64>,
-    pub(crate) time_ratio_to_plain_prost: Option<f64>,
-}
-
-/// One AppEntries encoded for all followers of a cluster.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct ClusterRow {
-    pub(crate) input: String,
-    pub(crate) members: usize,
-    pub(crate) way: String,
-    #[serde(flatten)]
-    pub(crate) figures: Figures,
-}
-
-/// Time and use for each message.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Figures {
-    pub(crate) ns_per_message_p50: f64,
-    pub(crate) ns_per_message_min: f64,
-    pub(crate) ns_per_message_max: f64,
-    pub(crate) ns_per_message_repetitions: Vec<f64>,
-    pub(crate) timed_messages: u64,
-    pub(crate) allocations_per_message: f64,
-    pub(crate) allocated_bytes_per_message: f64,
-    pub(crate) copied_bytes_per_message: Option<f64>,
-    pub(crate) counted_messages: u64,
-    pub(crate) passes: Option<Passes>,
-}
-
-/// Times of single passes over the load.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Passes {
-    pub(crate) messages_per_pass: u64,
-    pub(crate) pass_ns_p50: u64,
-    pub(crate) pass_ns_p99: u64,
-    pub(crate) pass_ns_max: u64,
-    pub(crate) histogram_ns: Buckets,
-}
-
-impl Figures {
-    /// None of a contender that was never timed.
-    pub(crate) fn of(timed: &[Timed], used: Used, messages_per_pass: u64) -> Option<Self> {
-        let repetitions: Vec<f64> = timed.iter().map(|timed| timed.ns_per_message).collect();
-        let spread = Spread::of(&repetitions)?;
-        let mut all = PassTimes::new();
-        for passes in timed.iter().filter_map(|timed| timed.passes.as_ref()) {
-            all.merge(passes);
-        }
-        let passes = (!all.is_empty()).then(|| Passes {
-            messages_per_pass,
-            pass_ns_p50: all.quantile_ns(0.5),
-            pass_ns_p99: all.quantile_ns(0.99),
-            pass_ns_max: all.quantile_ns(1.0),
-            histogram_ns: all.buckets(),
-        });
-        Some(Self {
-            ns_per_message_p50: spread.p50,
-            ns_per_message_min: spread.min,
-            ns_per_message_max: spread.max,
-            ns_per_message_repetitions: repetitions,
-            timed_messages: timed.iter().map(|timed| timed.messages).sum(),
-            allocations_per_message: used.allocations_per_message,
-            allocated_bytes_per_message: used.allocated_bytes_per_message,
-            copied_bytes_per_message: used.copied_bytes_per_message,
-            counted_messages: used.messages,
-            passes,
-        })
-    }
-
-    pub(crate) fn spread(&self) -> Spread {
-        Spread {
-            p50: self.ns_per_message_p50,
-            min: self.ns_per_message_min,
-            max: self.ns_per_message_max,
-        }
-    }
-}
-
-impl Row {
-    /// Megabytes (10^6) of stream a second, at the median.
-    pub(crate) fn mb_per_s(&self) -> f64 {
-        self.stream_bytes_per_message / self.figures.ns_per_message_p50 * 1000.0
-    }
-
-    pub(crate) fn is_etcd(&self) -> bool {
-        self.contender.starts_with(ETCD)
-    }
-}
-
 impl Report {
-    pub(crate) fn row(&self, input: &str, operation: Operation, contender: &str) -> Option<&Row> {
-        self.rows.iter().find(|row| {
-            row.input == input && row.operation == operation && row.contender == contender
-        })
-    }
-
-    /// The inputs in the order they were measured.
-    pub(crate) fn inputs(&self) -> Vec<&str> {
-        let mut inputs: Vec<&str> = self.rows.iter().map(|row| row.input.as_str()).collect();
-        inputs.dedup();
-        inputs
-    }
-
-    /// The etcd that took the least for `operation`. Both kinds of decoding are held against the
-    /// only one etcd has, which contains the copy out of its reader.
-    pub(crate) fn fastest_etcd(&self, input: &str, operation: Operation) -> Option<&Row> {
-        let operation = match operation {
-            Operation::Encode => Operation::Encode,
-            Operation::DecodeFilled | Operation::DecodeCopied => Operation::DecodeCopied,
-        };
-        self.rows
-            .iter()
-            .filter(|row| row.is_etcd() && row.input == input && row.operation == operation)
-            .min_by(|a, b| a.figures.ns_per_message_p50.total_cmp(&b.figures.ns_per_message_p50))
-    }
-
-    /// Fills in the ratios, which need all rows.
-    pub(crate) fn set_ratios(&mut self) {
-        let ratios: Vec<_> = self
-            .rows
-            .iter()
-            .map(|row| {
-                let to =
-                    |other: &Row| row.figures.ns_per_message_p50 / other.figures.ns_per_message_p50;
-                let plain = self.row(&row.input, row.operation, PLAIN);
-                (self.fastest_etcd(&row.input, row.operation).map(to), plain.map(to))
-            })
-            .collect();
-        for (row, (etcd, plain)) in self.rows.iter_mut().zip(ratios) {
-            row.time_ratio_to_fastest_etcd = etcd;
-            row.time_ratio_to_plain_prost = plain;
-        }
-    }
-
     pub(crate) fn write(&self, path: &Path) -> Result<(), BenchError> {
         let write = || {
             let mut file = BufWriter::new(File::create(path)?);
@@ -226,14 +81,13 @@ impl Report {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use std::time::Duration;
+    use crate::bench::codec::contender::Operation;
+    use crate::bench::{codec, stream};
 
-    /// A report of one input, with each contender's nanoseconds for encode.
-    pub(crate) fn report(rows: &[(&str, Operation, f64)]) -> Report {
-        let rows = rows.iter().map(|&(contender, operation, ns)| row(contender, operation, ns));
-        let mut report = Report {
+    /// A report with a row of each part.
+    pub(crate) fn report() -> Report {
+        Report {
             schema: SCHEMA.to_owned(),
-            what: "codec".to_owned(),
             machine: Machine::default(),
             versions: Versions::default(),
             run: Run {
@@ -241,64 +95,20 @@ pub(crate) mod tests {
                 started_unix_s: 0,
                 elapsed_s: 1.5,
                 mode: "quick".to_owned(),
-                repetitions: 3,
-                measurement_ms: 50.0,
                 allocator: "system".to_owned(),
                 seed: 1,
             },
-            contenders: vec![About {
-                contender: OURS.to_owned(),
-                version: "0 & <1>".to_owned(),
-                settings: String::new(),
-            }],
-            rows: rows.collect(),
-            cluster: Vec::new(),
+            codec: Some(codec::report::tests::report(&[(OURS, Operation::Encode, 20.0)])),
+            stream: Some(stream::report::tests::report(&[(OURS, 1e6), ("tonic", 5e5)])),
             notes: vec!["a < b".to_owned()],
-        };
-        report.set_ratios();
-        report
-    }
-
-    fn row(contender: &str, operation: Operation, ns: f64) -> Row {
-        let timed = [0.9, 1.0, 1.1].map(|part| {
-            let mut passes = PassTimes::new();
-            passes.record(Duration::from_micros(3));
-            Timed { messages: 10, ns_per_message: ns * part, passes: Some(passes) }
-        });
-        let used = Used {
-            messages: 10,
-            allocations_per_message: if contender == OURS { 0.0 } else { 3.0 },
-            allocated_bytes_per_message: 0.0,
-            copied_bytes_per_message: Some(64.0),
-        };
-        Row {
-            input: "1x64".to_owned(),
-            operation,
-            contender: contender.to_owned(),
-            stream_bytes_per_message: 99.0,
-            figures: Figures::of(&timed, used, 10).unwrap(),
-            time_ratio_to_fastest_etcd: None,
-            time_ratio_to_plain_prost: None,
         }
     }
 
     #[test]
     fn comes_back_from_json_as_it_was() {
-        let report = report(&[(OURS, Operation::Encode, 20.0), (PLAIN, Operation::Encode, 40.0)]);
+        let report = report();
         let text = serde_json::to_string(&report).unwrap();
         assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
-    }
-
-    #[test]
-    fn ratios_are_to_the_fastest_etcd() {
-        let report = report(&[
-            (OURS, Operation::DecodeFilled, 20.0),
-            ("etcd 3.7", Operation::DecodeCopied, 400.0),
-            ("etcd 3.6", Operation::DecodeCopied, 200.0),
-        ]);
-        assert_eq!(report.rows[0].time_ratio_to_fastest_etcd, Some(0.1));
-        assert_eq!(report.rows[0].time_ratio_to_plain_prost, None);
-        assert_eq!(report.rows[1].time_ratio_to_fastest_etcd, Some(2.0));
     }
 
     #[test]
@@ -306,12 +116,12 @@ pub(crate) mod tests {
         let folder = std::env::temp_dir().join(format!("raftwire-report-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let path = folder.join("old.json");
-        let mut old = report(&[(OURS, Operation::Encode, 20.0)]);
+        let mut old = report();
         old.write(&path).unwrap();
         assert_eq!(Report::read(&path).unwrap(), old);
-        old.schema = "raftwire-bench/0".to_owned();
+        old.schema = "raftwire-bench/1".to_owned();
         old.write(&path).unwrap();
-        assert!(Report::read(&path).unwrap_err().to_string().contains("raftwire-bench/0"));
+        assert!(Report::read(&path).unwrap_err().to_string().contains("raftwire-bench/1"));
         std::fs::write(&path, "{").unwrap();
         assert!(matches!(Report::read(&path), Err(BenchError::Report { .. })));
         std::fs::remove_dir_all(&folder).unwrap();

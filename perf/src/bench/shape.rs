@@ -4,8 +4,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The grid etcd's own codec was measured over, so that the figures can stand side by side.
-pub(crate) const GRID: [Shape; 7] = [
+/// The grids etcd's own codec and transport were measured over, so that the figures can stand side by
+/// side.
+pub(crate) const CODEC_GRID: [Shape; 7] = [
     Shape::new(1, 64),
     Shape::new(1, KIB),
     Shape::new(1, 64 * KIB),
@@ -13,6 +14,16 @@ pub(crate) const GRID: [Shape; 7] = [
     Shape::new(64, 64),
     Shape::new(64, KIB),
     Shape::new(64, 64 * KIB),
+];
+
+pub(crate) const STREAM_GRID: [Shape; 7] = [
+    Shape::new(1, 64),
+    Shape::new(1, 256),
+    Shape::new(1, KIB),
+    Shape::new(8, KIB),
+    Shape::new(64, KIB),
+    Shape::new(1, 64 * KIB),
+    Shape::new(1, MIB),
 ];
 
 const KIB: usize = 1024;
@@ -98,7 +109,9 @@ mod tests {
 
     #[test]
     fn reads_what_it_prints() {
-        for shape in GRID.into_iter().chain([Shape::new(3, 0), Shape::new(1, 1500)]) {
+        for shape in
+            CODEC_GRID.into_iter().chain(STREAM_GRID).chain([Shape::new(3, 0), Shape::new(1, 1500)])
+        {
             assert_eq!(shape.to_string().parse(), Ok(shape));
         }
     }

@@ -13,13 +13,13 @@ use serde::Serialize;
 use tokio::io::AsyncReadExt;
 
 use super::contender::ours;
-use super::error::BenchError;
 use super::load::Load;
-use super::shape::Shape;
+use crate::bench::error::BenchError;
+use crate::bench::shape::Shape;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Direction {
+pub(crate) enum Direction {
     Encode,
     Decode,
 }
@@ -37,7 +37,7 @@ struct Counted {
 const SEED: u64 = 1;
 
 /// Goes through whole passes until `messages` have been.
-pub(super) fn count_only(
+pub(crate) fn count_only(
     shape: Shape,
     messages: u64,
     direction: Direction,
@@ -91,7 +91,7 @@ fn decode(load: &Load, passes: u64) -> Result<u64, BenchError> {
         return Ok(copied);
     }
     Err(BenchError::WrongAnswer {
-        contender: super::report::OURS.to_owned(),
+        contender: crate::bench::report::OURS.to_owned(),
         input: load.input.clone(),
         what: format!("{frames} frames"),
     })

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::error::BenchError;
 use super::load::{Load, Tally};
-use super::stats::PassTimes;
 use crate::allocator::{self, Allocations};
+use crate::bench::error::BenchError;
+use crate::bench::stats::PassTimes;
 
 /// What is timed. Everything a pass made is dropped inside the timed section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

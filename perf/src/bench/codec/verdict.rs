@@ -4,9 +4,10 @@
 
 use super::baseline::{self, DEVIATION_PERCENT_MAX};
 use super::contender::{Operation, etcd};
-use super::report::{OURS, PLAIN, Report, Row};
-use super::shape::Shape;
-use super::table::{count, figure};
+use super::report::{CodecReport, Row};
+use crate::bench::report::{OURS, PLAIN};
+use crate::bench::shape::Shape;
+use crate::bench::table::{count, figure};
 
 /// Promised ratios of time to the fastest etcd's.
 const TARGETS: [(Operation, &str, f64); 4] = [
@@ -17,7 +18,7 @@ const TARGETS: [(Operation, &str, f64); 4] = [
 ];
 
 /// The closing lines, in numbers.
-pub(crate) fn lines(report: &Report) -> Vec<String> {
+pub(crate) fn lines(report: &CodecReport) -> Vec<String> {
     let ours: Vec<&Row> = report.rows.iter().filter(|row| row.contender == OURS).collect();
     if ours.is_empty() {
         return Vec::new();
@@ -46,7 +47,7 @@ fn allocations(ours: &[&Row]) -> String {
 }
 
 /// Slower only where the ranges of the repetitions do not touch.
-fn against_plain(report: &Report, ours: &[&Row]) -> Option<String> {
+fn against_plain(report: &CodecReport, ours: &[&Row]) -> Option<String> {
     let pairs: Vec<(&Row, f64, bool)> = ours
         .iter()
         .filter_map(|row| {
@@ -72,7 +73,7 @@ fn against_plain(report: &Report, ours: &[&Row]) -> Option<String> {
     ))
 }
 
-fn against_etcd(report: &Report, ours: &[&Row]) -> Vec<String> {
+fn against_etcd(report: &CodecReport, ours: &[&Row]) -> Vec<String> {
     let mut lines: Vec<String> = TARGETS
         .iter()
         .filter_map(|(operation, input, target)| {
@@ -101,7 +102,7 @@ fn against_etcd(report: &Report, ours: &[&Row]) -> Vec<String> {
 }
 
 /// Where this run's etcd is far from what etcd was measured at before.
-pub(crate) fn baseline_notes(report: &Report) -> Vec<String> {
+pub(crate) fn baseline_notes(report: &CodecReport) -> Vec<String> {
     let rows = report.rows.iter().filter(|row| row.is_etcd());
     rows.filter_map(|row| {
         let shape: Shape = row.input.parse().ok()?;

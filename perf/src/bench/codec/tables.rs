@@ -2,12 +2,12 @@
 //! form (`table`), and the conclusions (`verdict`).
 
 use super::contender::{Operation, etcd};
-use super::report::{ClusterRow, Figures, Report, Row};
-use super::shape::Shape;
-use super::table::{Table, figure};
+use super::report::{ClusterRow, CodecReport, Figures, Row};
+use crate::bench::shape::Shape;
+use crate::bench::table::{Table, figure};
 
 /// Every table of `report`, in reading order.
-pub(crate) fn all(report: &Report) -> Vec<Table> {
+pub(crate) fn all(report: &CodecReport) -> Vec<Table> {
     let mut tables = vec![encode(report), decode(report)];
     if !report.cluster.is_empty() {
         tables.push(cluster(report));
@@ -26,7 +26,7 @@ pub(crate) const DECODE_NOTE: &str = "\"in block\": the bytes already lie where 
 const ENCODE_NOTE: &str = "Into recycled queues, gathered as for a vectored write, then cleared. \
     etcd writes to a discarding writer.";
 
-fn encode(report: &Report) -> Table {
+fn encode(report: &CodecReport) -> Table {
     Table {
         title: format!("Encode, per {}", unit(report)),
         note: format!("{ENCODE_NOTE} {}", columns_note(report)),
@@ -40,7 +40,7 @@ fn encode(report: &Report) -> Table {
     }
 }
 
-fn decode(report: &Report) -> Table {
+fn decode(report: &CodecReport) -> Table {
     Table {
         title: format!("Decode, per {}", unit(report)),
         note: DECODE_NOTE.to_owned(),
@@ -62,7 +62,7 @@ pub(crate) fn decode_label(row: &Row) -> String {
     }
 }
 
-fn cluster(report: &Report) -> Table {
+fn cluster(report: &CodecReport) -> Table {
     let first_ways = report.cluster.iter().filter(|row| row.way == SHARED);
     let rows = first_ways.map(|row| {
         let way = |way: &str| {
@@ -115,16 +115,16 @@ pub(crate) const SHARED: &str = "shared";
 pub(crate) const APART: &str = "apart";
 pub(crate) const PLAIN_APART: &str = "plain prost, apart";
 
-fn unit(report: &Report) -> &'static str {
+fn unit(report: &CodecReport) -> &'static str {
     if is_captured(report) { "message" } else { "AppEntries" }
 }
 
 /// Whether the inputs are captured streams, and no shapes.
-pub(crate) fn is_captured(report: &Report) -> bool {
+pub(crate) fn is_captured(report: &CodecReport) -> bool {
     report.inputs().iter().any(|input| input.parse::<Shape>().is_err())
 }
 
-fn columns(report: &Report) -> Vec<&'static str> {
+fn columns(report: &CodecReport) -> Vec<&'static str> {
     let mut columns = vec!["shape", "contender", "ns", "min-max", "MB/s", "allocs", "copied B"];
     if has_etcd(report) {
         columns.push("x etcd");
@@ -133,26 +133,26 @@ fn columns(report: &Report) -> Vec<&'static str> {
     columns
 }
 
-fn columns_note(report: &Report) -> String {
+fn columns_note(report: &CodecReport) -> String {
     let etcd =
         if has_etcd(report) { "\"x etcd\": time in units of the fastest etcd's; " } else { "" };
     format!(
         "ns: median of {} repetitions, with their range; MB: 10^6 bytes of stream; allocs: of the \
          whole process; copied B: bytes copied in memory, counted where they are. {etcd}\"x \
          plain\": time in units of the plain prost codec's.",
-        report.run.repetitions
+        report.repetitions
     )
 }
 
-fn has_etcd(report: &Report) -> bool {
+fn has_etcd(report: &CodecReport) -> bool {
     report.rows.iter().any(Row::is_etcd)
 }
 
-fn groups(report: &Report, rows: impl Fn(&str) -> Vec<Vec<String>>) -> Vec<Vec<Vec<String>>> {
+fn groups(report: &CodecReport, rows: impl Fn(&str) -> Vec<Vec<String>>) -> Vec<Vec<Vec<String>>> {
     report.inputs().into_iter().map(rows).collect()
 }
 
-fn cells(report: &Report, row: &Row, label: String) -> Vec<String> {
+fn cells(report: &CodecReport, row: &Row, label: String) -> Vec<String> {
     let mut cells = vec![row.input.clone(), label];
     cells.extend(time_cells(&row.figures));
     cells.push(figure(row.mb_per_s().round()));
@@ -184,9 +184,9 @@ fn optional_figure(value: Option<f64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::report::tests::report;
-    use super::super::report::{ETCD, OURS, PLAIN};
-    use super::super::table::TEXT_WIDTH;
     use super::*;
+    use crate::bench::report::{ETCD, OURS, PLAIN};
+    use crate::bench::table::TEXT_WIDTH;
 
     #[test]
     fn fit_a_terminal() {

@@ -15,8 +15,8 @@ use raftwire::error::{DecodeError, EncodeError};
 use raftwire::raftpb::{Entry, EntryType, Message, RaftMessage, Wire, plain};
 
 use super::{Codec, Operation, Stopwatch};
+use crate::bench::codec::load::{Load, StreamKind, Tally};
 use crate::bench::error::BenchError;
-use crate::bench::load::{Load, StreamKind, Tally};
 use crate::bench::report::OURS;
 
 /// As many slices as a vectored write of tokio's takes.

@@ -1,67 +1,26 @@
-//! The report's plots, as inline SVG: grouped bars on a logarithmic axis, whiskers for the range
-//! of the repetitions. Colours come from the page's style sheet, light and dark. Not here: the page
-//! (`html`), and the figures in words (`tables`).
+//! A plot as inline SVG: grouped bars on a logarithmic axis, whiskers for the range of the
+//! repetitions. Colours come from the page's style sheet, light and dark. Not here: which plots
+//! there are (each part's `plots`), and the page (`html`).
 
 use std::fmt::Write;
 
-use super::contender::Operation;
-use super::report::{OURS, PLAIN, Report, Row};
 use super::table::{escape, figure};
-use super::tables::{self, decode_label};
-
-/// Every plot of `report`, in reading order.
-pub(crate) fn all(report: &Report) -> Vec<Plot> {
-    let encode = |row: &&Row| row.operation == Operation::Encode;
-    let decode = |row: &&Row| row.operation != Operation::Encode;
-    let name = |row: &Row| row.contender.clone();
-    vec![
-        Plot::new(report, "Encode: time per message", TIME, encode, name, Bar::of_time),
-        Plot::new(report, "Decode: time per message", TIME, decode, decode_label, Bar::of_time),
-        Plot::new(report, "Encode: allocations", COUNT, encode, name, Bar::of_allocations),
-        Plot::new(report, "Decode: allocations", COUNT, decode, decode_label, Bar::of_allocations),
-    ]
-}
-
-const TIME: &str = "ns per message (logarithmic)";
-const COUNT: &str = "allocations per message (logarithmic)";
 
 #[derive(Clone, Debug)]
 pub(crate) struct Plot {
-    title: String,
-    axis: &'static str,
-    groups_axis: &'static str,
-    groups: Vec<(String, Vec<Bar>)>,
+    pub(crate) title: String,
+    pub(crate) axis: &'static str,
+    pub(crate) groups_axis: &'static str,
+    pub(crate) groups: Vec<(String, Vec<Bar>)>,
 }
 
 #[derive(Clone, Debug)]
-struct Bar {
-    label: String,
+pub(crate) struct Bar {
+    pub(crate) label: String,
     /// Which colour of the style sheet.
-    class: &'static str,
-    value: f64,
-    range: Option<(f64, f64)>,
-}
-
-impl Bar {
-    fn of_time(label: String, row: &Row) -> Self {
-        let spread = row.figures.spread();
-        Self { class: class(row), label, value: spread.p50, range: Some((spread.min, spread.max)) }
-    }
-
-    fn of_allocations(label: String, row: &Row) -> Self {
-        Self { class: class(row), label, value: row.figures.allocations_per_message, range: None }
-    }
-}
-
-fn class(row: &Row) -> &'static str {
-    match (row.contender.as_str(), row.operation) {
-        (OURS, Operation::DecodeCopied) => "ours-copied",
-        (OURS, _) => "ours",
-        (PLAIN, Operation::DecodeCopied) => "plain-copied",
-        (PLAIN, _) => "plain",
-        ("etcd 3.6", _) => "etcd-a",
-        _ => "etcd-b",
-    }
+    pub(crate) class: &'static str,
+    pub(crate) value: f64,
+    pub(crate) range: Option<(f64, f64)>,
 }
 
 const WIDTH: f64 = 960.0;
@@ -103,27 +62,6 @@ impl Axis {
 }
 
 impl Plot {
-    fn new(
-        report: &Report,
-        title: &str,
-        axis: &'static str,
-        keep: impl Fn(&&Row) -> bool,
-        label: impl Fn(&Row) -> String,
-        bar: impl Fn(String, &Row) -> Bar,
-    ) -> Self {
-        let bars = |input: &str| {
-            let rows = report.rows.iter().filter(|row| row.input == input).filter(&keep);
-            rows.map(|row| bar(label(row), row)).collect()
-        };
-        let groups_axis = if tables::is_captured(report) {
-            "captured stream"
-        } else {
-            "shape: entries x bytes of each"
-        };
-        let groups = report.inputs().into_iter().map(|input| (input.to_owned(), bars(input)));
-        Self { title: title.to_owned(), axis, groups_axis, groups: groups.collect() }
-    }
-
     /// The plot as one `<svg>` element.
     pub(crate) fn svg(&self) -> String {
         let mut out = String::new();
@@ -279,12 +217,11 @@ fn power(exponent: i32) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::report::tests::report;
+pub(crate) mod tests {
     use super::*;
 
     /// Checks that tags nest and attributes are quoted: what a browser's XML parser insists on.
-    fn assert_well_formed(svg: &str) {
+    pub(crate) fn assert_well_formed(svg: &str) {
         let mut open: Vec<&str> = Vec::new();
         for tag in svg.split('<').skip(1) {
             let (tag, text) = tag.split_once('>').expect("a tag ends");
@@ -300,23 +237,27 @@ mod tests {
         assert!(open.is_empty(), "{open:?}");
     }
 
+    fn plot(groups: Vec<(String, Vec<Bar>)>) -> Plot {
+        Plot { title: "T".to_owned(), axis: "ns", groups_axis: "shape", groups }
+    }
+
     #[test]
     fn are_well_formed_whatever_the_names() {
-        let mut report = report(&[
-            (OURS, Operation::DecodeFilled, 20.0),
-            (OURS, Operation::DecodeCopied, 21.0),
-            ("a <b> & \"c\"", Operation::Encode, 1e6),
-        ]);
-        report.rows[0].input = "<capture> & co".to_owned();
-        for plot in all(&report) {
-            assert_well_formed(&plot.svg());
-            assert!(!plot.svg().contains("NaN"), "{}", plot.title);
-        }
+        let bar = |label: &str, value: f64| Bar {
+            label: label.to_owned(),
+            class: "ours",
+            value,
+            range: Some((value * 0.9, value * 1.1)),
+        };
+        let bars = vec![bar("a <b> & \"c\"", 1e6), bar("none", 0.0)];
+        let plot = plot(vec![("<capture> & co".to_owned(), bars)]);
+        assert_well_formed(&plot.svg());
+        assert!(!plot.svg().contains("NaN"), "{}", plot.title);
     }
 
     #[test]
     fn an_empty_plot_is_drawn_too() {
-        assert_well_formed(&all(&report(&[]))[0].svg());
+        assert_well_formed(&plot(Vec::new()).svg());
     }
 
     #[test]

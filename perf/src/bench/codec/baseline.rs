@@ -8,7 +8,7 @@
 
 use super::contender::Operation;
 use super::contender::etcd;
-use super::shape::Shape;
+use crate::bench::shape::Shape;
 
 /// Beyond this the difference is named in the report, before any ratio is believed.
 pub(crate) const DEVIATION_PERCENT_MAX: f64 = 25.0;
@@ -50,16 +50,16 @@ pub(crate) fn ns_per_message(contender: &str, shape: Shape, operation: Operation
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::shape::GRID;
+    use crate::bench::shape::CODEC_GRID;
 
     #[test]
     fn covers_the_grid() {
-        for shape in GRID {
+        for shape in CODEC_GRID {
             for contender in ["etcd 3.6", "etcd 3.7"] {
                 assert!(ns_per_message(contender, shape, Operation::Encode).is_some(), "{shape}");
                 assert!(ns_per_message(contender, shape, etcd::DECODE).is_some(), "{shape}");
             }
         }
-        assert_eq!(ns_per_message("raftwire", GRID[0], Operation::Encode), None);
+        assert_eq!(ns_per_message("raftwire", CODEC_GRID[0], Operation::Encode), None);
     }
 }

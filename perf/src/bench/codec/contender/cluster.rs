@@ -11,9 +11,9 @@ use raftwire::error::EncodeError;
 use raftwire::raftpb::Message;
 
 use super::{Codec, Operation, Stopwatch, ours, plain};
+use crate::bench::codec::load::{Load, Tally};
+use crate::bench::codec::tables::{APART, PLAIN_APART, SHARED};
 use crate::bench::error::BenchError;
-use crate::bench::load::{Load, Tally};
-use crate::bench::tables::{APART, PLAIN_APART, SHARED};
 
 /// The members of the clusters people run.
 pub(crate) const MEMBERS: [usize; 3] = [3, 5, 7];
@@ -178,7 +178,7 @@ fn expected(load: &Load, encoded_bytes: usize, followers: usize) -> Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::schedule::prepare;
+    use crate::bench::codec::schedule::prepare;
 
     #[test]
     fn every_way_gives_every_follower_the_same_stream() {

@@ -1,17 +1,19 @@
-//! etcd's own codec, in a Go program of its own (`perf/peers/go`), one for each version: building
-//! it, asking it for one measurement at a time, and reading its answer. The dialogue is one JSON
-//! object a line. Not here: what the program does, which its own folder documents.
+//! etcd's own codec, in a Go program of its own (`perf/peers/go`), one for each version: asking it
+//! for one measurement at a time, and reading its answer. The dialogue is one JSON object a line. Not
+//! here: building it (`bench::peers`), and what the program does, which its own folder documents.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Operation, Timed, Used};
+use crate::bench::codec::load::Load;
 use crate::bench::error::BenchError;
-use crate::bench::load::{FIRST_INDEX, Load, TERM};
+use crate::bench::payload::{FIRST_INDEX, TERM};
+use crate::bench::peers;
 
 /// The versions that are built, the label of each ending in its version.
 const VERSIONS: [(&str, &str); 2] = [("etcd 3.6", "peer-3.6"), ("etcd 3.7", "peer-3.7")];
@@ -40,14 +42,6 @@ struct Request {
     index: u64,
 }
 
-/// What `peer version` answers.
-#[derive(Debug, Deserialize)]
-struct Version {
-    etcd: String,
-    raft: String,
-    go: String,
-}
-
 #[derive(Debug, Deserialize)]
 struct Answer {
     messages: u64,
@@ -67,61 +61,16 @@ pub(crate) struct Measured {
 
 /// Builds and starts the program of every version; or says why it cannot be measured here.
 pub(crate) fn start_all() -> Result<Vec<Etcd>, String> {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/go");
-    let build = sources.join("build.sh");
-    if !build.is_file() {
-        return Err(format!("there is no {}", build.display()));
-    }
-    let go = go_on_path().ok_or("there is no `go` on the path")?;
-    let programs = build_folder();
-    let mut path = std::ffi::OsString::from(go);
-    path.push(":");
-    path.push(std::env::var_os("PATH").unwrap_or_default());
-    let built = Command::new("bash")
-        .arg(&build)
-        .arg(&programs)
-        .env("PATH", path)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .output()
-        .map_err(|error| format!("bash: {error}"))?;
-    if !built.status.success() {
-        let errors = String::from_utf8_lossy(&built.stderr);
-        let last = errors.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-        return Err(format!("{}: {}: {last}", build.display(), built.status));
-    }
+    let programs = peers::build()?;
     VERSIONS
         .iter()
         .map(|(label, file)| Etcd::start(label, &programs.join(file)).map_err(|e| e.to_string()))
         .collect()
 }
 
-/// The folder of `go`: where its own installer puts it often is on no path.
-fn go_on_path() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain([PathBuf::from("/usr/local/go/bin")])
-        .find(|folder| folder.join("go").is_file())
-}
-
-/// Beside our own program, so that a clean build folder has no old peer in it.
-fn build_folder() -> PathBuf {
-    let own = std::env::current_exe().unwrap_or_default();
-    own.with_file_name("peers")
-}
-
 impl Etcd {
     fn start(label: &'static str, program: &Path) -> Result<Self, BenchError> {
-        let version = Command::new(program)
-            .arg("version")
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|source| BenchError::io(program, source))?;
-        let version = serde_json::from_slice::<Version>(&version.stdout).map_err(|error| {
-            BenchError::Peer { name: label.to_owned(), reason: format!("its version: {error}") }
-        })?;
-        let version = format!("{}, raft {}, {}", version.etcd, version.raft, version.go);
+        let version = peers::version(label, program)?;
         let mut child = Command::new(program)
             .arg("serve")
             .stdin(Stdio::piped())

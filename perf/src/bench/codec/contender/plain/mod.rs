@@ -14,8 +14,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use codec::{Decoder, payload_bytes};
 
 use super::{Codec, Operation, Stopwatch};
+use crate::bench::codec::load::{BLOCK_BYTES, Load, StreamKind, Tally};
 use crate::bench::error::BenchError;
-use crate::bench::load::{BLOCK_BYTES, Load, StreamKind, Tally};
 
 /// A frame larger than a block needs more room than a block; a read into less is not worth a syscall.
 const ROOM_BYTES_MIN: usize = BLOCK_BYTES / 4;

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use super::contender::etcd::Etcd;
 use super::contender::{self, Codec, Operation, Timed, Used};
-use super::error::BenchError;
 use super::load::Load;
 use super::report::{Figures, Row};
+use crate::bench::error::BenchError;
+use crate::bench::turns::rotated;
 
 /// How often and how long.
 #[derive(Clone, Copy, Debug)]
@@ -124,12 +125,6 @@ pub(crate) fn prepare(codec: &mut dyn Codec, load: &Arc<Load>) -> Result<(), Ben
     })
 }
 
-/// Whose turn it is: everyone once a round, each round beginning one further.
-fn rotated(contenders: usize, rounds: u32) -> impl Iterator<Item = usize> {
-    (0..rounds as usize)
-        .flat_map(move |round| (0..contenders).map(move |at| (at + round) % contenders))
-}
-
 struct Series {
     label: &'static str,
     stream_bytes_per_message: f64,
@@ -159,15 +154,8 @@ impl Series {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::contender::plain::Plain;
+    use crate::bench::codec::contender::plain::Plain;
     use crate::bench::shape::Shape;
-
-    #[test]
-    fn everyone_has_a_turn_a_round_and_begins_once() {
-        let turns: Vec<usize> = rotated(3, 3).collect();
-        assert_eq!(turns, [0, 1, 2, 1, 2, 0, 2, 0, 1]);
-        assert_eq!(rotated(0, 3).count(), 0);
-    }
 
     #[test]
     fn measures_every_operation_of_a_codec() {

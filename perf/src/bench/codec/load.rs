@@ -9,16 +9,12 @@ use raftwire::raftpb::plain::{ConfState, Entry, Message, Snapshot, SnapshotMetad
 use serde::{Deserialize, Serialize};
 
 use super::contender::plain;
-use super::error::BenchError;
-use super::shape::Shape;
+use crate::bench::error::BenchError;
+use crate::bench::payload::{FIRST_INDEX, TERM, payloads};
+use crate::bench::shape::Shape;
 
 /// The socket read that fills a block, and the size of the blocks.
 pub(crate) const BLOCK_BYTES: usize = 256 * 1024;
-
-/// Messages of one term, from an index a cluster has after some hours: both take the varint
-/// lengths of real ones. etcd's peer is asked for the same.
-pub(crate) const TERM: u64 = 5;
-pub(crate) const FIRST_INDEX: u64 = 1_000_000;
 
 /// A pass repeats the same few messages: about 1 MiB of stream, which stays in the second-level
 /// cache or the third, as bytes do that came from a socket a moment ago.
@@ -87,10 +83,7 @@ impl Load {
     /// Steady AppEntries of one shape, behind one MsgApp that sets the stream's state.
     pub(crate) fn steady(shape: Shape, seed: u64) -> Self {
         let Shape { entries, bytes } = shape;
-        let mut rng = fastrand::Rng::with_seed(seed);
-        let payloads: Vec<Bytes> = (0..entries)
-            .map(|_| std::iter::repeat_with(|| rng.u8(..)).take(bytes).collect())
-            .collect();
+        let payloads = payloads(shape, seed);
         let pass_messages = (PASS_BYTES / (entries * (bytes + 24) + 17))
             .clamp(PASS_MESSAGES_MIN, PASS_MESSAGES_MAX);
 

@@ -10,7 +10,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use raftwire::raftpb::plain::{Entry, Message};
 
-use crate::bench::load::{MSG_APP, StreamKind};
+use crate::bench::codec::load::{MSG_APP, StreamKind};
 
 const LINK_HEARTBEAT: u8 = 0;
 pub(crate) const APP_ENTRIES: u8 = 1;
@@ -244,7 +244,7 @@ fn parse<M: prost::Message + Default>(body: impl Buf) -> Result<M, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::load::{Load, Tally};
+    use crate::bench::codec::load::{Load, Tally};
 
     fn load() -> Load {
         Load::steady("3x100".parse().unwrap(), 1)

@@ -1,0 +1,32 @@
+//! A part of the report as a reader meets it, on the terminal and in the HTML file alike: its
+//! conclusions, conditions, plots and tables. Not here: what they say (each part's own files).
+
+use super::plot::Plot;
+use super::report::{About, Report};
+use super::table::Table;
+use super::{codec, stream};
+
+#[derive(Clone, Debug)]
+pub(crate) struct Section {
+    pub(crate) title: &'static str,
+    /// What was measured, in a sentence.
+    pub(crate) lead: &'static str,
+    /// The figures against what raftwire promises.
+    pub(crate) conclusions: Vec<String>,
+    /// How often and how long.
+    pub(crate) run: String,
+    pub(crate) contenders: Vec<About>,
+    /// What the reader of the plots must know.
+    pub(crate) plots_note: String,
+    pub(crate) plots: Vec<Plot>,
+    pub(crate) tables: Vec<Table>,
+    /// How it was measured, in paragraphs.
+    pub(crate) method: Vec<String>,
+}
+
+/// The parts that were measured, in reading order.
+pub(crate) fn all(report: &Report) -> Vec<Section> {
+    let codec = report.codec.as_ref().map(codec::section);
+    let stream = report.stream.as_ref().map(stream::section);
+    codec.into_iter().chain(stream).collect()
+}
