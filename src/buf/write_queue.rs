@@ -144,6 +144,15 @@ impl WriteQueue {
         self.heads.len()
     }
 
+    /// Has memory for so many bytes of heads, and for so many slices.
+    #[cfg(feature = "net")]
+    pub(crate) fn reserve(&mut self, heads: usize, slices: usize) {
+        if self.heads.len() - self.used < heads {
+            self.grow(heads);
+        }
+        self.slices.reserve(slices.saturating_sub(self.slices.len()));
+    }
+
     /// From which length on payloads are queued by reference.
     #[inline]
     pub(crate) fn refer_bytes_min(&self) -> usize {

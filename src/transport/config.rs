@@ -48,11 +48,8 @@ pub struct Config {
     /// How many accepted connections that are no stream may be open; 256 by default. Those beyond are
     /// closed at once.
     pub connections_max: usize,
-    /// How long a reader that has nothing to read goes on looking before it sleeps; not at all by
-    /// default. While messages keep coming within that time it saves the wake-up of a sleeping core,
-    /// some 20 to 50 µs, and takes the whole core of its thread. On a clock that is paused, as in tests,
-    /// it never ends.
-    pub busy_poll: Option<Duration>,
+    /// What a reader does that has nothing to read; [`Polling::Adaptive`] by default.
+    pub polling: Polling,
 }
 
 impl Config {
@@ -72,9 +69,29 @@ impl Config {
             socket: SocketOptions::default(),
             head: HeadLimits::default(),
             connections_max: 256,
-            busy_poll: None,
+            polling: Polling::Adaptive,
         }
     }
+}
+
+/// What a reader does that has nothing to read.
+///
+/// To be woken takes 20 to 50 µs where a core has to be woken for it, and costs more CPU than to look
+/// for that long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Polling {
+    /// It sleeps.
+    Never,
+    /// It looks again, for up to 100 µs, while what it awaits comes within 30 µs on the average, as it
+    /// does on a busy link, and stops when once it has looked in vain. On an idle link, and where
+    /// answers take longer, it sleeps.
+    #[default]
+    Adaptive,
+    /// It looks again for this long, each time. While messages keep coming that is the whole core of
+    /// its thread, and on a runtime of several threads one for each reader. On a clock that is paused,
+    /// as in tests, it never ends.
+    For(Duration),
 }
 
 /// How much may wait in a queue to one peer. There are three: of the `msgapp` stream, and of the

@@ -98,7 +98,7 @@ mod version;
 
 pub use self::core::Transport;
 pub use class::Class;
-pub use config::{Config, QueueLimits, Redial, Timeouts};
+pub use config::{Config, Polling, QueueLimits, Redial, Timeouts};
 pub use driver::Driver;
 pub use drops::{DropReason, Dropped};
 pub use error::{StreamError, TransportError};

@@ -76,6 +76,12 @@ impl<M: RaftMessage> Decoder<M> {
         self.offset
     }
 
+    /// Whether some entries of a frame were taken that is not whole yet.
+    #[cfg(feature = "net")]
+    pub(crate) fn is_within_entries(&self) -> bool {
+        self.partial.is_some()
+    }
+
     /// Decodes the next frame. `None`: more bytes are needed, or more memory;
     /// [`ReceiveBuffer::space`] says which.
     ///

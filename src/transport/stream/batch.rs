@@ -63,6 +63,8 @@ impl Batch {
         self.counts = Counts::default();
         self.bytes = 0;
         self.bytes_max = bytes_max;
+        // At once what it grows to: many batches, used in turn, would be growing for long.
+        self.queue.reserve(BEHIND_BYTES, 0);
         self.size = form.chunked.then(|| self.queue.put_later(CHUNK_HEAD_BYTES_MAX));
         self.refer = match form.vectored {
             true => [SHARE_BYTES_MIN, REFER_BYTES_MIN],
@@ -79,6 +81,9 @@ impl Batch {
     ) -> Result<usize, E> {
         let before = self.queue.len();
         let is_behind = is_behind || before > BEHIND_BYTES;
+        if is_behind {
+            self.queue.reserve(0, BATCH_SLICES_MAX);
+        }
         self.queue.refer_from(self.refer[usize::from(is_behind)]);
         encode(&mut self.queue)?;
         Ok(self.queue.len() - before)

@@ -92,6 +92,15 @@ impl<M: RaftMessage> Incoming<M> {
         self.received.space(needed, now)
     }
 
+    /// Whether a frame has begun that is not whole: its rest is on its way.
+    pub(crate) fn is_within_frame(&self) -> bool {
+        let within_entries = match &self.decoder {
+            Decoder::MsgApp(decoder) => decoder.is_within_entries(),
+            Decoder::Message(_) => false,
+        };
+        self.payload > 0 || within_entries
+    }
+
     /// Whether the body is over: nothing may follow.
     pub(crate) fn is_over(&self) -> bool {
         // What waits for memory is still to be decoded.

@@ -13,6 +13,7 @@ mod batch;
 mod incoming;
 mod outgoing;
 mod reader;
+mod spin;
 mod writer;
 
 pub(crate) use incoming::Incoming;

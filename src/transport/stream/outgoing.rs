@@ -20,8 +20,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 
-/// How many unused batches are kept however idle the stream is.
-const SPARE_MIN: usize = 8;
+/// How many unused batches are kept however idle the stream is: as many as a window of 32 MiB takes.
+const SPARE_MIN: usize = 32;
+
+/// And how many when it has ended.
+const SPARE_ENDED: usize = 2;
 
 #[derive(Debug)]
 enum Encoder {
@@ -300,7 +303,7 @@ impl Outgoing {
             }
         }
         // The peer may stay away.
-        state.spare.truncate(SPARE_MIN);
+        state.spare.truncate(SPARE_ENDED);
         state.spare.retain(Batch::is_small);
         connected.waker
     }

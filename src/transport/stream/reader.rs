@@ -1,6 +1,7 @@
 //! The task that dials a peer for one of its streams and delivers what comes over it, and dials again
 //! when it ends.
 
+use super::spin::Spin;
 use super::{Incoming, Stall, ticks, write_all};
 use crate::buf::{ReceiveBuffer, Space};
 use crate::http::{HeadLimits, ResponseHead, Step};
@@ -117,8 +118,7 @@ impl<M: Carried> Reader<M> {
             deadline: ticks(config.timeouts.read),
             stall: Stall::default(),
             memory: None,
-            busy_poll: config.busy_poll,
-            idle_since: None,
+            spin: Spin::new(config.polling),
             reads: 0,
         };
         open.error = std::future::poll_fn(|cx| {
@@ -246,10 +246,8 @@ struct Delivery<'a, M: RaftMessage> {
     stall: Stall,
     /// While there is no memory.
     memory: Option<Pin<Box<Sleep>>>,
-    busy_poll: Option<Duration>,
+    spin: Spin,
     reads: u32,
-    /// Since when there was nothing to read, when polling busily.
-    idle_since: Option<Instant>,
 }
 
 impl<M: Carried> Delivery<'_, M> {
@@ -350,7 +348,7 @@ impl<M: Carried> Delivery<'_, M> {
             Poll::Ready(Ok(bytes)) => {
                 self.traffic.read(bytes);
                 self.stall.moved();
-                self.idle_since = None;
+                self.spin.wet(now);
                 let result = self.deliver(cx);
                 self.reads = self.reads.wrapping_add(1);
                 if self.reads.is_multiple_of(READS_PER_ACK_HINT) {
@@ -360,9 +358,8 @@ impl<M: Carried> Delivery<'_, M> {
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(StreamError::Io(error))),
             Poll::Pending => {
-                if let Some(busy_poll) = self.busy_poll
-                    && now - *self.idle_since.get_or_insert(now) < busy_poll
-                {
+                // The rest of a frame is not looked for: it would be found in small pieces.
+                if !self.incoming.is_within_frame() && self.spin.dry(now) {
                     cx.waker().wake_by_ref();
                 }
                 Poll::Pending

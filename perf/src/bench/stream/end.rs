@@ -30,6 +30,7 @@ pub(crate) struct Args {
 pub(crate) enum Which {
     Raftwire,
     RaftwirePolling,
+    RaftwireSleeping,
     Plain,
     Tonic,
 }
@@ -60,6 +61,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     let result = match args.contender {
         Which::Raftwire => control(Ours::start),
         Which::RaftwirePolling => control(Ours::start_polling),
+        Which::RaftwireSleeping => control(Ours::start_sleeping),
         Which::Plain => control(Plain::start),
         Which::Tonic => control(Tonic::start),
     };

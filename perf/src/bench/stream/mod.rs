@@ -33,7 +33,7 @@ use super::table::count;
 use super::{Against, Args};
 use contender::{ours, plain, tonic};
 use pair::Contender;
-use report::{POLLING, Row, StreamReport, TONIC};
+use report::{POLLING, Row, SLEEPING, StreamReport, TONIC};
 use schedule::Plan;
 use syscalls::Counter;
 
@@ -105,7 +105,7 @@ fn rust() -> Result<Vec<Contender>, BenchError> {
         },
         program: program.clone(),
         arguments: vec!["bench-end", "--contender", which],
-        round_trips_only: name == POLLING,
+        round_trips_only: [POLLING, SLEEPING].contains(&name),
     };
     let raftwire = env!("CARGO_PKG_VERSION");
     let built = |of: [Option<&str>; 3]| of.map(|it| it.unwrap_or("unknown")).join(", ");
@@ -115,6 +115,7 @@ fn rust() -> Result<Vec<Contender>, BenchError> {
     Ok(vec![
         contender(OURS, "raftwire", raftwire, ours::ABOUT),
         contender(POLLING, "raftwire-polling", raftwire, ours::ABOUT_POLLING),
+        contender(SLEEPING, "raftwire-sleeping", raftwire, ours::ABOUT_SLEEPING),
         contender(PLAIN, "plain", &prost, plain::ABOUT),
         contender(TONIC, "tonic", &grpc, tonic::ABOUT),
     ])

@@ -11,6 +11,9 @@ use crate::bench::stats::Spread;
 
 /// Ours with a thread that looks for bytes instead of sleeping.
 pub(crate) const POLLING: &str = "raftwire, polling";
+
+/// And without any.
+pub(crate) const SLEEPING: &str = "raftwire, sleeping";
 pub(crate) const TONIC: &str = "tonic";
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 //! (`bench::table`), and the conclusions (`verdict`).
 
 use super::protocol::Answers;
-use super::report::{POLLING, Ratio, Ratios, Row, Series, StreamReport};
+use super::report::{POLLING, Ratio, Ratios, Row, SLEEPING, Series, StreamReport};
 use crate::bench::report::OURS;
 use crate::bench::table::{Table, figure};
 
@@ -143,7 +143,7 @@ fn ratio_rows(row: &Row) -> Vec<Vec<String>> {
 }
 
 pub(crate) fn is_ours(row: &Row) -> bool {
-    [OURS, POLLING].contains(&row.contender.as_str())
+    [OURS, POLLING, SLEEPING].contains(&row.contender.as_str())
 }
 
 fn groups(
