@@ -27,12 +27,18 @@ const SHORT_GAPS_MAX: u32 = 8192;
 /// How many looks the average is taken of; if they paid, former vain ones are forgotten.
 const LOOKS: u32 = 32;
 
+/// No look is shorter than the 25 ns that make this many in [`LOOK_MAX`]: more of them in a row are on a
+/// clock that stands still, as in tests.
+const TRIES_MAX: u32 = 4096;
+
 /// The state of one reader.
 #[derive(Debug)]
 pub(crate) struct Spin {
     polling: Polling,
     /// Since when there is nothing to read.
     dry_since: Option<Instant>,
+    /// How often it was looked for since.
+    tries: u32,
     /// An adaptive reader looks.
     looks: bool,
     /// While it does not look: short gaps in a row. While it does: looks that were not in vain.
@@ -48,6 +54,7 @@ impl Spin {
         Self {
             polling,
             dry_since: None,
+            tries: 0,
             looks: false,
             in_a_row: 0,
             looked: Duration::ZERO,
@@ -64,8 +71,9 @@ impl Spin {
             Polling::For(max) => max,
         };
         let gap = now - *self.dry_since.get_or_insert(now);
+        self.tries = self.tries.saturating_add(1);
         match self.polling {
-            Polling::Adaptive if self.looks && gap >= max => {
+            Polling::Adaptive if self.looks && (gap >= max || self.tries > TRIES_MAX) => {
                 self.stop();
                 false
             }
@@ -81,6 +89,7 @@ impl Spin {
             return;
         };
         let gap = now - since;
+        self.tries = 0;
         if self.looks {
             self.in_a_row += 1;
             self.looked += gap;
@@ -174,6 +183,16 @@ mod tests {
         let (mut spin, mut now) = (Spin::new(Polling::Adaptive), Instant::now());
         let looked = (0..100_000).filter(|_| after(&mut spin, &mut now, LOOK_PAYS).0).count();
         assert!(looked > 99_000, "{looked}");
+    }
+
+    #[test]
+    fn sleeps_though_the_clock_stands_still() {
+        let (mut spin, now) = (Spin::new(Polling::Adaptive), Instant::now());
+        for _ in 0..SHORT_GAPS_MIN {
+            assert!(!spin.dry(now));
+            spin.wet(now);
+        }
+        assert_eq!((0..2 * TRIES_MAX).filter(|_| spin.dry(now)).count(), TRIES_MAX as usize);
     }
 
     #[test]
