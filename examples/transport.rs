@@ -6,7 +6,8 @@
 use bytes::Bytes;
 use raftwire::raftpb::{Entry, Message, MessageType};
 use raftwire::transport::{
-    ClusterId, Config, Driver, Dropped, Event, MemberId, PeerUrl, Raft, StreamKind, Transport,
+    ClusterId, Config, Driver, Dropped, Event, MemberId, PeerStats, PeerUrl, Raft, StreamKind,
+    Transport,
 };
 use std::error::Error;
 use std::net::TcpListener;
@@ -65,10 +66,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     // In the README from here
     transport.add_peer(MemberId(2), &[peer_url])?;
     // A stream to the peer is there once the peer has dialed.
-    while !transport
-        .peer(MemberId(2))
-        .is_some_and(|peer| peer.stream(StreamKind::MsgApp).is_outgoing_open)
-    {
+    let is_open = |peer: PeerStats| peer.stream(StreamKind::MsgApp).is_outgoing_open;
+    while !transport.peer(MemberId(2)).is_some_and(is_open) {
         std::thread::sleep(Duration::from_millis(1));
     }
     // Encoded at once, written with whatever else is queued; never blocks.
