@@ -9,7 +9,8 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use support::{run, stderr};
 
-const CONTENDERS: [&str; 4] = ["raftwire", "raftwire, polling", "plain prost", "tonic"];
+const CONTENDERS: [&str; 5] =
+    ["raftwire", "raftwire, polling", "raftwire, sleeping", "plain prost", "tonic"];
 
 fn measure() -> Value {
     let arguments =
@@ -33,7 +34,7 @@ fn measures_every_contender_between_two_processes() {
         .into_iter()
         .flat_map(|contender| {
             let ways: &[&str] = match contender {
-                "raftwire, polling" => &["round_trip"],
+                "raftwire, polling" | "raftwire, sleeping" => &["round_trip"],
                 _ => &["every", "sparse", "round_trip"],
             };
             ways.iter().map(move |way| (contender, *way))

@@ -6,7 +6,7 @@
 //! - it is found whole, or wrong, at one byte, and further ones do not change that;
 //! - the naive reader finds the same, at the same byte;
 //! - written again it is read as the same head, and says the same of its body;
-//! - memory stays below [`head_peak_max`].
+//! - memory stays below `head_peak_max`.
 //!
 //! Input of a body's: two bytes of choices (how it is framed; how it arrives), then the body.
 //! Asserted of it:

@@ -151,6 +151,7 @@ pub(crate) struct Outgoing {
 
 /// What a writer does next.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is returned to")]
 pub(crate) enum Take {
     Batch(Taken),
     /// Nothing; its waker is called when there is something.
