@@ -3,8 +3,9 @@
 
 use super::server::{Connection, Next, Refusal};
 use super::shared::{Carried, Open, Shared};
+use super::socket::limit_unsent;
 use super::stream::{Attached, write_all};
-use super::{BoxSocket, Direction, Event};
+use super::{BoxSocket, Direction, Event, StreamKind};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -85,6 +86,9 @@ pub(crate) async fn serve<M: Carried>(shared: &Shared<M>, mut socket: BoxSocket)
         return;
     };
     let (direction, timeouts) = (Direction::Outgoing, &shared.config.timeouts);
+    if let (StreamKind::Message, Some(bytes)) = (kind, shared.config.socket.unsent_bytes) {
+        limit_unsent(&socket, bytes);
+    }
     let outgoing = peer.outgoing(kind);
     let attached = Attached::new(socket, outgoing, peer.traffic(kind), timeouts, !bare);
     let Some(attached) = attached else {

@@ -89,7 +89,7 @@ pub enum Polling {
     #[default]
     Adaptive,
     /// It looks again for this long, each time. While messages keep coming that is the whole core of
-    /// its thread, and on a runtime of several threads one for each reader. On a clock that is paused,
+    /// its thread, which it needs for itself, and on a runtime of several threads one for each reader. On a clock that is paused,
     /// as in tests, it never ends.
     For(Duration),
 }
@@ -133,7 +133,10 @@ pub struct Timeouts {
     /// later. etcd from 3.5 on has lost this timeout.
     pub read: Duration,
     /// For a byte to be taken by the socket, on the writing side; 5 s by default. It counts progress:
-    /// an entry may take as long as it likes while its bytes trickle away.
+    /// an entry may take as long as it likes while its bytes trickle away. Linux says that there is room
+    /// when a third of the socket's buffer is free, so with its own choice of up to 4 MiB a peer that
+    /// takes less than some 300 KB/s seems to take nothing; on slower links set
+    /// [`send_bytes`](super::SocketOptions::send_bytes), with 128 KiB for 60 KB/s.
     pub write: Duration,
     /// Between two link heartbeats; 5/3 s by default. etcd cuts a stream that is silent for 5 s.
     pub heartbeat: Duration,

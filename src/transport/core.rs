@@ -293,6 +293,13 @@ const MESSAGE_BYTES_MAX: u64 = 2 << 30;
 /// The longest dialect's is 30.
 const HEARTBEAT_BYTES: u64 = 64;
 
+/// Linux takes no more than 32767 s.
+const KEEPALIVE_MAX: Duration = Duration::from_secs(9 * 3600);
+
+/// About what etcd's own requests take.
+const HEAD_BYTES_MIN: usize = 512;
+const HEADERS_MIN: usize = 8;
+
 /// A period longer than this is a mistake, and might be too long to reckon with.
 const HEARTBEAT_MAX: Duration = Duration::from_secs(24 * 3600);
 
@@ -320,11 +327,16 @@ fn check(config: &Config) -> Result<(), TransportError> {
     if timeouts.heartbeat > HEARTBEAT_MAX {
         return refuse("the heartbeat period is more than a day");
     }
-    if config.socket.keepalive.is_some_and(|idle| idle < Duration::from_secs(1)) {
-        return refuse("keepalive is less than a second");
+    let keepalive = Duration::from_secs(1)..=KEEPALIVE_MAX;
+    if config.socket.keepalive.is_some_and(|idle| !keepalive.contains(&idle)) {
+        return refuse("keepalive is not between a second and nine hours");
     }
-    if config.socket.user_timeout.is_some_and(|timeout| timeout < Duration::from_millis(1)) {
-        return refuse("the user timeout is less than a millisecond");
+    let user_timeout = Duration::from_millis(1)..=HEARTBEAT_MAX;
+    if config.socket.user_timeout.is_some_and(|timeout| !user_timeout.contains(&timeout)) {
+        return refuse("the user timeout is not between a millisecond and a day");
+    }
+    if config.head.bytes_max < HEAD_BYTES_MIN || config.head.headers_max < HEADERS_MIN {
+        return refuse("heads may not even be as long as a request for a stream");
     }
     if config.queue.messages_max == 0 || config.queue.bytes_max == 0 {
         return refuse("a queue holds nothing");

@@ -27,6 +27,17 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Socket for S {
     }
 }
 
+/// Sets [`SocketOptions::unsent_bytes`].
+pub(crate) fn limit_unsent(socket: &BoxSocket, bytes: u32) {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Some(socket) = (**socket).as_tcp() {
+        // Without it all works as well, and a heartbeat may come later.
+        let _ = SockRef::from(socket).set_tcp_notsent_lowat(bytes);
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let _ = (socket, bytes);
+}
+
 /// Lets acknowledgements wait for more to be received.
 ///
 /// Nothing is ever sent on a stream that is read, so the system takes the connection for one-way and
@@ -70,6 +81,10 @@ pub struct SocketOptions {
     /// default. It finds a dead host behind a socket that still takes bytes, which the write timeout
     /// does not see.
     pub user_timeout: Option<Duration>,
+    /// `TCP_NOTSENT_LOWAT`, where there is one, of message streams: how many bytes the socket takes beyond
+    /// what is under way; 128 KiB by default. Else up to megabytes would lie in front of a heartbeat on
+    /// a slow link. On `msgapp` streams it would halve what goes through, and is not set.
+    pub unsent_bytes: Option<u32>,
     /// `SO_SNDBUF`, in bytes; the system's own choice by default, which on Linux grows with the load.
     pub send_bytes: Option<usize>,
     /// `SO_RCVBUF`, likewise.
@@ -82,6 +97,7 @@ impl Default for SocketOptions {
             nodelay: true,
             keepalive: Some(Duration::from_secs(30)),
             user_timeout: Some(Duration::from_secs(10)),
+            unsent_bytes: Some(128 << 10),
             send_bytes: None,
             receive_bytes: None,
         }

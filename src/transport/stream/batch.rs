@@ -29,7 +29,7 @@ pub(crate) const BATCH_SLICES_MAX: usize = 1000;
 const BEHIND_BYTES: usize = 64 << 10;
 const REFER_BYTES_MIN: usize = 1 << 10;
 
-/// Memory for frames above this is not kept when its stream has ended.
+/// Memory for frames above this is not kept: one message larger than a batch made it grow.
 const HEADS_BYTES_KEPT: usize = 2 * BATCH_BYTES_MAX;
 
 /// How batches are made for a connection.
@@ -118,7 +118,7 @@ impl Batch {
         self.bytes >= self.bytes_max || self.queue.slice_count() >= BATCH_SLICES_MAX
     }
 
-    /// Whether its memory is worth keeping for a stream that may not come back.
+    /// Whether its memory is no more than usual, and worth keeping.
     pub(crate) fn is_small(&self) -> bool {
         self.queue.memory() <= HEADS_BYTES_KEPT
     }

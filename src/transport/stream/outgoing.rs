@@ -20,10 +20,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 
-/// How many unused batches are kept however idle the stream is: as many as a window of 32 MiB takes.
+/// How many unused batches are kept while a stream is used: as many as a window of 32 MiB takes.
 const SPARE_MIN: usize = 32;
 
-/// And how many when it has ended.
+/// And how many when it is idle, or has ended.
 const SPARE_ENDED: usize = 2;
 
 #[derive(Debug)]
@@ -241,7 +241,7 @@ impl Outgoing {
             if batch.bytes() == 0
                 && let Some(batch) = lane.batches.pop_back()
             {
-                state.recycle(batch);
+                recycle(&mut state.spare, batch);
             }
             return queued;
         }
@@ -305,7 +305,6 @@ impl Outgoing {
         }
         // The peer may stay away.
         state.spare.truncate(SPARE_ENDED);
-        state.spare.retain(Batch::is_small);
         connected.waker
     }
 
@@ -322,11 +321,7 @@ impl Outgoing {
             let level = &mut state.lanes[lane].level;
             level.messages -= batch.counts().total();
             level.bytes -= batch.bytes();
-            state.spare.push(batch);
-            // Its payloads are let go of now.
-            if let Some(batch) = state.spare.last_mut() {
-                batch.queue().clear();
-            }
+            recycle(&mut state.spare, batch);
         }
         if !connected.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             connected.waker = Some(waker.clone());
@@ -355,7 +350,9 @@ impl Outgoing {
         let mut guard = self.state();
         let state = &mut *guard;
         // Batches that were never needed since the last tick are given back.
-        let unused = state.spare_min.saturating_sub(SPARE_MIN);
+        let kept = if state.spare_min == state.spare.len() { SPARE_ENDED } else { SPARE_MIN };
+        // On an idle stream half of them, each time.
+        let unused = state.spare_min.saturating_sub(kept).div_ceil(2);
         state.spare.drain(..unused.min(state.spare.len()));
         state.spare_min = state.spare.len();
         let connected = state.connected.as_mut().filter(|connected| connected.number == number)?;
@@ -371,7 +368,7 @@ impl Outgoing {
             let _ = encoder.encode(&heartbeat, queue);
         });
         if batch.bytes() == 0 {
-            state.recycle(batch);
+            recycle(&mut state.spare, batch);
             return None;
         }
         state.lanes[URGENT].level.bytes += batch.bytes();
@@ -418,16 +415,104 @@ impl Outgoing {
     }
 }
 
-impl State {
-    fn recycle(&mut self, mut batch: Batch) {
-        // Its payloads are let go of now.
-        batch.queue().clear();
-        self.spare.push(batch);
+/// Keeps a batch's memory, unless one huge message made it grow.
+fn recycle(spare: &mut Vec<Batch>, mut batch: Batch) {
+    // Its payloads are let go of now.
+    batch.queue().clear();
+    if batch.is_small() {
+        spare.push(batch);
     }
 }
 
 fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
         waker.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raftpb::Entry;
+    use bytes::Bytes;
+
+    const FORM: Form = Form { chunked: true, vectored: true };
+
+    fn outgoing() -> Outgoing {
+        let ledger = Arc::new(Ledger::default());
+        let codec = codec::Config::default();
+        Outgoing::new(StreamKind::MsgApp, codec, QueueLimits::default(), ledger)
+    }
+
+    fn append(entries: usize, entry_bytes: usize) -> Message {
+        let data = Bytes::from(vec![7; entry_bytes]);
+        let entry = |number: usize| Entry {
+            term: 5,
+            index: 11 + number as u64,
+            data: Some(data.clone()),
+            ..Entry::default()
+        };
+        Message {
+            message_type: MessageType::APP,
+            term: 5,
+            index: 10,
+            entries: (0..entries).map(entry).collect::<Vec<_>>().into(),
+            ..Message::default()
+        }
+    }
+
+    /// Takes all there is, and gives it back written.
+    fn write_all(outgoing: &Outgoing, number: u64) {
+        let mut written = None;
+        while let Take::Batch(taken) = outgoing.take(number, written.take(), Waker::noop()) {
+            written = Some(taken);
+        }
+        outgoing.take(number, written, Waker::noop());
+    }
+
+    #[test]
+    fn memory_that_one_huge_message_took_is_not_kept() {
+        let outgoing = outgoing();
+        let number = outgoing.attach(FORM).unwrap();
+        for _ in 0..3 {
+            for _ in 0..10 {
+                outgoing.send(&append(4000, 900), Class::Append).unwrap();
+            }
+            write_all(&outgoing, number);
+            assert_eq!(outgoing.level(), QueueLevel::default());
+        }
+        assert!(outgoing.state().spare.iter().all(Batch::is_small));
+    }
+
+    #[test]
+    fn an_idle_stream_gives_its_batches_back() {
+        let outgoing = outgoing();
+        let number = outgoing.attach(FORM).unwrap();
+        for _ in 0..40 {
+            outgoing.send(&append(1, 1 << 20), Class::Append).unwrap();
+        }
+        write_all(&outgoing, number);
+        assert!(outgoing.state().spare.len() >= 40);
+        for _ in 0..20 {
+            let heartbeat = outgoing.heartbeat(number);
+            outgoing.take(number, heartbeat, Waker::noop());
+        }
+        assert!(outgoing.state().spare.len() <= SPARE_ENDED + 1);
+        outgoing.close(Close::AtOnce);
+        assert!(outgoing.state().spare.len() <= SPARE_ENDED);
+    }
+
+    #[test]
+    fn a_refused_message_and_one_beyond_the_limit_leave_the_stream_as_it_was() {
+        let mut outgoing = outgoing();
+        outgoing.limits.bytes_max = 1000;
+        outgoing.attach(FORM).unwrap();
+        outgoing.send(&append(1, 500), Class::Append).unwrap();
+        let level = outgoing.level();
+        assert_eq!(outgoing.send(&append(1, 600), Class::Append), Err(NotQueued::Full));
+        let heartbeat = Message { message_type: MessageType::VOTE, ..Message::default() };
+        let refused = outgoing.send(&heartbeat, Class::Election);
+        assert!(matches!(refused, Err(NotQueued::Refused(_))), "{refused:?}");
+        assert_eq!(outgoing.level(), level);
     }
 }

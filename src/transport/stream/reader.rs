@@ -88,6 +88,8 @@ impl<M: Carried> Reader<M> {
             return;
         }
         failures.retain(|(url, _)| *url != failure.0);
+        // Those of addresses the peer had long ago.
+        failures.drain(..failures.len().saturating_sub(FAILURES_MAX));
         failures.push(failure);
         let (peer, kind) = (self.peer.id, self.kind);
         self.shared.raft.event(&Event::Failed { peer, kind, error });
@@ -165,8 +167,14 @@ struct Opened<M: RaftMessage> {
     early: Vec<u8>,
 }
 
+/// How many are remembered.
+const FAILURES_MAX: usize = 64;
+
 /// At which address which kind of failure was told last.
 type Failure = (Option<PeerUrl>, Discriminant<StreamError>);
+
+/// How many interim answers are skipped, as in Go's client.
+const INTERIM_MAX: u32 = 5;
 
 /// Reads a response's head, and what came with it of the body.
 async fn read_answer(
@@ -174,11 +182,16 @@ async fn read_answer(
     limits: &HeadLimits,
 ) -> Result<(ResponseHead, Vec<u8>), StreamError> {
     let mut bytes = Vec::with_capacity(1 << 10);
+    let mut interim = 0;
     loop {
         match ResponseHead::parse(&bytes, limits)? {
             // An interim answer says nothing.
             Some((head, len)) if (100..200).contains(&head.status) && head.status != 101 => {
                 bytes.drain(..len);
+                interim += 1;
+                if interim > INTERIM_MAX {
+                    return Err(StreamError::Status(head.status));
+                }
                 continue;
             }
             Some((head, len)) => {
