@@ -29,8 +29,9 @@ pub(crate) const BATCH_SLICES_MAX: usize = 1000;
 const BEHIND_BYTES: usize = 64 << 10;
 const REFER_BYTES_MIN: usize = 1 << 10;
 
-/// Memory for frames above this is not kept: one message larger than a batch made it grow.
-const HEADS_BYTES_KEPT: usize = 2 * BATCH_BYTES_MAX;
+/// Memory for frames above this is not kept: one message larger than a batch made it grow. That of a
+/// full batch grows, by doubling, to a little more than twice its bound.
+const HEADS_BYTES_KEPT: usize = 3 * BATCH_BYTES_MAX;
 
 /// How batches are made for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
