@@ -7,48 +7,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "support/counting.rs"]
+mod counting;
+
 use bytes::{Buf, BufMut, Bytes};
+use counting::allocations;
 use raftwire::buf::{FrameCache, Pool, PoolConfig, ReceiveBuffer, WriteQueue};
 use raftwire::codec::{Config, FrameKind, msgappv2};
 use raftwire::raftpb::{Entry, Message, MessageType, RaftMessage};
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::time::Instant;
-
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: every call is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc_zeroed`.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `realloc`.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `dealloc`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// One size of message, and how many go through.
 struct Shape {
@@ -238,7 +207,7 @@ fn run(shape: &Shape) -> u64 {
     let now = now();
     for number in 0..warm_up + shape.messages {
         if number == warm_up {
-            before = ALLOCATIONS.load(Ordering::Relaxed);
+            before = allocations();
         }
         encoder.encode(leader.next(), &mut queue).unwrap();
         // The socket: what is queued is copied into the other side's block.
@@ -257,7 +226,7 @@ fn run(shape: &Shape) -> u64 {
             }
         }
     }
-    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    let allocations = allocations() - before;
     let stats = pool.stats();
     channel.close();
     let bytes = consumer.join().unwrap();
@@ -289,7 +258,7 @@ fn run_shared(shape: &Shape) -> u64 {
     let mut before = 0;
     for number in 0..2_000 {
         if number == 100 {
-            before = ALLOCATIONS.load(Ordering::Relaxed);
+            before = allocations();
         }
         let message = leader.next();
         let mut sharing = frames.share(message);
@@ -300,7 +269,7 @@ fn run_shared(shape: &Shape) -> u64 {
             queue.advance(queue.remaining());
         }
     }
-    ALLOCATIONS.load(Ordering::Relaxed) - before
+    allocations() - before
 }
 
 // Without libtest: its main thread allocates when a test takes long, in the middle of a count.
