@@ -20,6 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio_util::codec::{Decoder, Encoder, FramedRead, FramedWrite, LengthDelimitedCodec};
 
+use super::enqueue;
 use super::runtime::{self, Starter};
 use crate::bench::stream::end::End;
 use crate::bench::stream::member::Member;
@@ -96,12 +97,6 @@ impl End for Plain {
     fn dropped(&self) -> u64 {
         0
     }
-}
-
-/// A queue owns its messages; a raft loop would make each one anew.
-fn enqueue(queue: &UnboundedSender<Message>, message: &Message) {
-    // Without a writer there is no connection either, and whoever waits for an answer says so.
-    let _ = queue.send(message.clone());
 }
 
 async fn write(connection: OwnedWriteHalf, mut queued: UnboundedReceiver<Message>) {

@@ -22,6 +22,7 @@ use tonic::transport::{Endpoint, Server};
 use tonic::{Request, Response, Status, body};
 use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
 
+use super::enqueue;
 use super::runtime::{self, Starter};
 use crate::bench::stream::end::End;
 use crate::bench::stream::member::Member;
@@ -119,12 +120,6 @@ impl End for Tonic {
     fn dropped(&self) -> u64 {
         0
     }
-}
-
-/// A queue owns its messages; a raft loop would make each one anew.
-fn enqueue(queue: &UnboundedSender<Message>, message: &Message) {
-    // Without a stream there is no connection either, and whoever waits for an answer says so.
-    let _ = queue.send(message.clone());
 }
 
 fn take(queued: &Queued) -> Result<Queue, Status> {
