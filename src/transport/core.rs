@@ -300,8 +300,8 @@ const KEEPALIVE_MAX: Duration = Duration::from_secs(9 * 3600);
 const HEAD_BYTES_MIN: usize = 512;
 const HEADERS_MIN: usize = 8;
 
-/// A period longer than this is a mistake, and might be too long to reckon with.
-const HEARTBEAT_MAX: Duration = Duration::from_secs(24 * 3600);
+/// What is longer than this is a mistake, and might be too long to reckon with.
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 fn check(config: &Config) -> Result<(), TransportError> {
     let refuse = |what| Err(TransportError::Config(what));
@@ -324,14 +324,14 @@ fn check(config: &Config) -> Result<(), TransportError> {
     if timeouts.heartbeat >= timeouts.read {
         return refuse("link heartbeats are no more frequent than the read timeout");
     }
-    if timeouts.heartbeat > HEARTBEAT_MAX {
+    if timeouts.heartbeat > DAY {
         return refuse("the heartbeat period is more than a day");
     }
     let keepalive = Duration::from_secs(1)..=KEEPALIVE_MAX;
     if config.socket.keepalive.is_some_and(|idle| !keepalive.contains(&idle)) {
         return refuse("keepalive is not between a second and nine hours");
     }
-    let user_timeout = Duration::from_millis(1)..=HEARTBEAT_MAX;
+    let user_timeout = Duration::from_millis(1)..=DAY;
     if config.socket.user_timeout.is_some_and(|timeout| !user_timeout.contains(&timeout)) {
         return refuse("the user timeout is not between a millisecond and a day");
     }

@@ -58,10 +58,8 @@ impl Connection {
         date: impl FnOnce() -> String,
         out: &mut Vec<u8>,
     ) -> Next {
-        let parsed = match RequestHead::parse(&self.unparsed, &self.limits) {
-            Ok(None) => return Next::Read,
-            Ok(Some(parsed)) => Ok(parsed),
-            Err(error) => Err(error),
+        let Some(parsed) = RequestHead::parse(&self.unparsed, &self.limits).transpose() else {
+            return Next::Read;
         };
         let date = date();
         let mut refuse = |response: Response, has_text: bool, closes: bool| {

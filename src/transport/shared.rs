@@ -33,9 +33,9 @@ pub(crate) struct Peer {
 impl Peer {
     pub(crate) fn new(id: MemberId, urls: &[PeerUrl], config: &Config) -> Self {
         let ledger = Arc::new(Ledger::default());
-        let codec = config.codec.clone().local(config.id.0).remote(id.0);
         let streams = StreamKind::ALL.map(|kind| {
-            let outgoing = Outgoing::new(kind, codec.clone(), config.queue, ledger.clone());
+            let codec = config.codec.clone();
+            let outgoing = Outgoing::new(kind, codec, config.queue, ledger.clone());
             (outgoing, Traffic::default())
         });
         Self { id, picker: Mutex::new(Picker::new(urls)), ledger, updated: Notify::new(), streams }

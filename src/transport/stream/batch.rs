@@ -58,9 +58,8 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// Begins anew, in the memory it has.
+    /// Begins anew, in the memory it has. Its queue is empty: it is new, or was recycled.
     pub(crate) fn begin(&mut self, form: Form, bytes_max: usize) {
-        self.queue.clear();
         self.counts = Counts::default();
         self.bytes = 0;
         self.bytes_max = bytes_max;

@@ -86,9 +86,7 @@ impl<'a> Attached<'a> {
     /// Writes until the connection fails, or is no longer the stream's.
     pub(crate) async fn run(&mut self) -> StreamError {
         let error = std::future::poll_fn(|cx| self.poll(cx)).await;
-        let is_between_chunks = !self.has_begun;
-        self.outgoing.end(self.number, self.current.take());
-        if matches!(error, StreamError::Replaced | StreamError::Stopped) && is_between_chunks {
+        if matches!(error, StreamError::Replaced | StreamError::Stopped) && !self.has_begun {
             // The reader sees a proper end if there is room for it, and a cut if there is not.
             std::future::poll_fn(|cx| {
                 let mut socket = Pin::new(&mut self.socket);
@@ -187,7 +185,7 @@ impl<'a> Attached<'a> {
 
 impl Drop for Attached<'_> {
     fn drop(&mut self) {
-        // The task may be cut.
+        // However it ended: the task may be cut.
         self.outgoing.end(self.number, self.current.take());
         self.outgoing.writer_ended();
     }
