@@ -9,9 +9,12 @@
 
 #[path = "support/counting.rs"]
 mod counting;
+#[path = "support/kept.rs"]
+mod kept;
 
 use bytes::{Buf, BufMut, Bytes};
 use counting::allocations;
+use kept::Kept;
 use raftwire::buf::{FrameCache, Pool, PoolConfig, ReceiveBuffer, WriteQueue};
 use raftwire::codec::{Config, FrameKind, msgappv2};
 use raftwire::raftpb::{Entry, Message, MessageType, RaftMessage};
@@ -185,21 +188,21 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// Sends `shape` through encoder, queue, block and decoder, and returns how many allocations the
-/// messages after the warm-up cost.
-fn run(shape: &Shape) -> u64 {
+/// Sends `shape` through encoder, queue, block and decoder, into messages of type `M`, and returns how
+/// many allocations the messages after the warm-up cost.
+fn run<M: RaftMessage + Send + 'static>(shape: &Shape) -> u64 {
     let pool = Pool::new(PoolConfig::default());
     let mut leader = Leader::new(shape);
     let mut encoder = msgappv2::Encoder::new(Config::default());
     let mut queue = WriteQueue::new();
-    let mut decoder = msgappv2::Decoder::<Message>::new(Config::default());
+    let mut decoder = msgappv2::Decoder::<M>::new(Config::default());
     let mut received = ReceiveBuffer::new(pool.clone());
-    let (channel, go, consumer) = consumer::<Message>(shape.held, held_warming_up(shape));
+    let (channel, go, consumer) = consumer::<M>(shape.held, held_warming_up(shape));
     let full = (held_warming_up(shape) + on_the_way(shape.held)) as u64;
     // More than that, so that every recycled list has once held a message, and that the stream is
     // past its first blocks.
     let blocks = 4 * (pool.config().block_bytes / shape.frame_bytes()) as u64;
-    let lists = Message::lists().ready() as u64;
+    let lists = M::lists().ready() as u64;
     let warm_up = 2 * full + blocks + lists;
     let mut sent = 0;
     let mut app_entries = 0;
@@ -234,10 +237,11 @@ fn run(shape: &Shape) -> u64 {
     assert_eq!(app_entries, sent - 1, "all but the first are AppEntries");
     assert_eq!(bytes, sent * (shape.entries * shape.entry_bytes) as u64);
     println!(
-        "{:>2} x {:>5} B: {allocations} allocations in {} messages, {} held; pool {} KiB in {} \
+        "{:>2} x {:>5} B{}: {allocations} allocations in {} messages, {} held; pool {} KiB in {} \
          blocks, {} KiB pinned, {} KiB live, peak RSS {} MiB",
         shape.entries,
         shape.entry_bytes,
+        if M::KEEPS_ENCODING { ", encodings kept" } else { "" },
         shape.messages,
         shape.held,
         stats.allocated_bytes >> 10,
@@ -275,7 +279,8 @@ fn run_shared(shape: &Shape) -> u64 {
 // Without libtest: its main thread allocates when a test takes long, in the middle of a count.
 fn main() {
     for shape in &SHAPES {
-        assert_eq!(run(shape), 0, "{} x {}", shape.entries, shape.entry_bytes);
+        assert_eq!(run::<Message>(shape), 0, "{} x {}", shape.entries, shape.entry_bytes);
+        assert_eq!(run::<Kept>(shape), 0, "kept {} x {}", shape.entries, shape.entry_bytes);
         assert_eq!(run_shared(shape), 0, "shared {} x {}", shape.entries, shape.entry_bytes);
     }
 }

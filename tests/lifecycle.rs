@@ -1,7 +1,7 @@
 //! How streams come and go: dialed, refused, opened, silent, replaced, cut, dialed again and
 //! stopped; two members in one process, or one and a peer that does as it is told.
 //!
-//! But for the last test time is virtual, and goes on when every task waits.
+//! But for the last tests time is virtual, and goes on when every task waits.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(clippy::cast_possible_truncation, reason = "the numbers are small")]
@@ -13,15 +13,17 @@ mod recorder;
 
 use network::{Network, Reaches, read_head};
 use raftwire::buf::{Pool, PoolConfig};
-use raftwire::raftpb::{Message, MessageType};
+use raftwire::raftpb::{Message, MessageType, Snapshot, SnapshotMetadata};
 use raftwire::transport::{
-    Class, ClusterId, Config, DropReason, MemberId, PeerStats, PeerUrl, QueueLevel, StreamKind,
-    Transport, TransportError,
+    Class, ClusterId, Config, Driver, DropReason, MemberId, PeerStats, PeerUrl, QueueLevel,
+    Snapshots, StreamKind, Transport, TransportError,
 };
 use recorder::{Recorder, append, message, settle, stream_request};
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::runtime::Handle;
@@ -127,7 +129,11 @@ impl Client {
 
 /// Two members that know each other, with all four streams open.
 async fn pair(network: &Network) -> [Member; 2] {
-    let members = [1, 2].map(|id| Member::start(id, network));
+    pair_with(network, |_| {}).await
+}
+
+async fn pair_with(network: &Network, set: impl Fn(&mut Config)) -> [Member; 2] {
+    let members = [1, 2].map(|id| Member::with(id, network, &set));
     for (member, name) in members.iter().zip(["one", "two"]) {
         network.set(&url(name), Reaches::Member(member.transport.clone()));
     }
@@ -244,6 +250,136 @@ async fn what_comes_with_the_head_belongs_to_the_stream() {
         assert_eq!(member.raft.messages(), [expected], "cut at {cut}");
         assert_eq!(member.raft.events("msgapp from 1"), ["msgapp from 1 opened"], "cut at {cut}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_raft_is_told_of_a_read_before_what_it_brought_is_processed() {
+    let network = Network::default();
+    let [one, two] = pair(&network).await;
+    for member in [&one, &two] {
+        assert_eq!(member.raft.moments(), [""; 0]);
+    }
+    let sent = [append(10, &[20]), append(11, &[30, 40]), append(13, &[])];
+    for message in &sent {
+        one.transport.send(message);
+    }
+    settle().await;
+    let expected = [
+        "received msgapp from 1",
+        "APP 10 from 1",
+        "APP 11 from 1",
+        "APP 13 from 1",
+        "processed from 1",
+    ];
+    assert_eq!(two.raft.moments(), expected.map(|moment| moment.replace("APP", "MsgApp")));
+    assert_eq!(one.raft.moments(), ["wrote 3 msgapp to 2"]);
+    two.transport.send(&control(MessageType::APP_RESP, 2, 1, 13));
+    settle().await;
+    let expected = ["received message from 2", "MsgAppResp 13 from 2", "processed from 2"];
+    assert_eq!(one.raft.moments(), expected);
+    assert_eq!(two.raft.moments(), ["wrote 1 message to 1"]);
+    // A read that brings nothing but a sign of life is one as well.
+    sleep(ms(1700)).await;
+    assert_eq!(one.raft.moments().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_read_before_a_message_is_the_one_that_made_it_whole() {
+    let mut answer = STREAM_HEAD.as_bytes().to_vec();
+    let head = answer.len();
+    answer.extend_from_slice(b"11\r\n\x01");
+    answer.extend_from_slice(&[0; 8]);
+    answer.extend_from_slice(&9u64.to_be_bytes());
+    let whole = answer.len();
+    answer.extend_from_slice(b"\r\n");
+    for cut in 1..answer.len() {
+        let network = Network::default();
+        let member = Member::start(2, &network);
+        network.set(&url("one"), Reaches::Pieces(answer.clone(), cut));
+        member.transport.add_peer(MemberId(1), &[url("one")]).unwrap();
+        sleep(ms(3)).await;
+        let mut moments = member.raft.moments();
+        // The message stream is given the same, and cannot read it.
+        moments.retain(|moment| moment != "received message from 1");
+        let received = "received msgapp from 1";
+        let mut expected = vec![received, "MsgApp 0 from 1", "processed from 1"];
+        if cut > head && cut < whole {
+            expected.insert(0, received);
+        } else if cut >= whole {
+            expected.push(received);
+        }
+        assert_eq!(moments, expected, "cut at {cut} of {head} and {whole}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_raft_that_panics_of_a_read_loses_that_stream_and_is_dialed_again() {
+    let network = Network::default();
+    let [one, two] = pair(&network).await;
+    let once = AtomicBool::new(true);
+    two.raft.on_moment(move |moment| {
+        assert!(!once.swap(false, Ordering::Relaxed), "of {moment}, as the test wants");
+    });
+    one.transport.send(&append(10, &[20]));
+    settle().await;
+    assert_eq!(two.raft.events("ended"), ["msgapp from 1 ended: Panicked"]);
+    assert_eq!(two.raft.messages(), []);
+    sleep(ms(2000)).await;
+    one.transport.send(&append(10, &[20]));
+    settle().await;
+    assert_eq!(two.raft.messages(), [append(10, &[20])]);
+}
+
+fn snapshot(len: usize) -> Message {
+    let snapshot = Snapshot {
+        data: Some((0..len).map(|at| (at / 7) as u8).collect()),
+        metadata: SnapshotMetadata { index: 9, term: 3, ..SnapshotMetadata::default() },
+    };
+    Message { snapshot: Some(Box::new(snapshot)), ..message(MessageType::SNAP, 1, 2) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_lost_with_its_stream_is_reported_however_that_ends() {
+    for how in ["cut", "removed", "stopped"] {
+        let network = Network::default();
+        let [one, two] = pair_with(&network, |config| config.snapshots = Snapshots::Stream).await;
+        // More than the sockets and a block of the reader's hold: it is being written.
+        two.raft.be_busy(true);
+        one.transport.send(&snapshot(4 << 20));
+        one.transport.send(&snapshot(10));
+        settle().await;
+        assert_eq!(one.raft.drops(), [], "{how}");
+        assert_eq!(one.raft.moments(), [""; 0], "{how}");
+        match how {
+            "cut" => network.cut(),
+            "removed" => one.transport.remove_peer(MemberId(2)).unwrap(),
+            _ => one.transport.stop().await,
+        }
+        settle().await;
+        // One may be told before the other.
+        let drops = one.raft.drops();
+        let is_snapshot =
+            |drop: &&_| matches!(drop, (Class::Snapshot, DropReason::StreamClosed, _));
+        let lost: u64 = drops.iter().filter(is_snapshot).map(|(_, _, count)| count).sum();
+        assert_eq!(lost, 2, "{how}: {drops:?}");
+        assert!(drops.iter().all(|drop| is_snapshot(&drop)), "{how}: {drops:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_was_written_and_not_delivered_is_not_reported() {
+    let network = Network::default();
+    let [one, two] = pair_with(&network, |config| config.snapshots = Snapshots::Stream).await;
+    two.raft.be_busy(true);
+    // What lies in the sockets is nobody's.
+    one.transport.send(&snapshot(1000));
+    settle().await;
+    assert_eq!(one.raft.moments(), ["wrote 1 message to 2"]);
+    network.cut();
+    settle().await;
+    assert_eq!(one.raft.drops(), []);
+    assert!(!one.raft.events("message to 2 ended").is_empty());
+    assert_eq!(two.raft.messages(), []);
 }
 
 #[tokio::test(start_paused = true)]
@@ -1286,14 +1422,14 @@ async fn a_redial_without_end_is_refused_or_works() {
 // ---------------------------------------------------------------------------------------------
 // Real sockets.
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn members_on_many_threads_talk_over_tcp() {
-    const MESSAGES: u64 = 2000;
+/// Two members with all streams open, and where they listen.
+async fn pair_over_tcp(set: impl Fn(&mut Config)) -> (Vec<Member>, Vec<PeerUrl>) {
     let mut members = Vec::new();
     let mut urls = Vec::new();
     for id in [1, 2] {
         let raft = Arc::new(Recorder::default());
-        let config = Config::new(MemberId(id), ClusterId(7));
+        let mut config = Config::new(MemberId(id), ClusterId(7));
+        set(&mut config);
         let transport = Transport::start(config, raft.clone(), &Handle::current()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         urls.push(format!("http://{}", listener.local_addr().unwrap()).parse().unwrap());
@@ -1312,6 +1448,128 @@ async fn members_on_many_threads_talk_over_tcp() {
         }
     };
     timeout(Duration::from_secs(30), opening).await.unwrap();
+    (members, urls)
+}
+
+#[tokio::test]
+async fn snapshots_of_20_mib_arrive_over_tcp_among_the_heartbeats_of_both_sides() {
+    const SNAPSHOTS: usize = 3;
+    let (members, _) = pair_over_tcp(|config| config.snapshots = Snapshots::Stream).await;
+    let [one, two] = &members[..] else { panic!("a pair") };
+    let sent = snapshot(20 << 20);
+    let types = [MessageType::HEARTBEAT_RESP, MessageType::HEARTBEAT];
+    let mut received = [0, 0];
+    let (mut rounds, mut snapshots, mut answers_meanwhile) = (0, 0, 0);
+    let exchanging = async {
+        let mut sent_snapshots = 0;
+        while snapshots < SNAPSHOTS || received != [rounds; 2] {
+            if snapshots == sent_snapshots && sent_snapshots < SNAPSHOTS {
+                one.transport.send(&sent);
+                sent_snapshots += 1;
+            }
+            if snapshots < SNAPSHOTS {
+                rounds += 1;
+                one.transport.send(&control(types[1], 1, 2, rounds));
+                two.transport.send(&control(types[0], 2, 1, rounds));
+            }
+            sleep(ms(1)).await;
+            for (number, member) in members.iter().enumerate() {
+                for message in member.raft.messages() {
+                    if message.message_type == MessageType::SNAP {
+                        assert!(message == sent);
+                        snapshots += 1;
+                        continue;
+                    }
+                    received[number] += 1;
+                    let from = 2 - number as u64;
+                    let expected = control(types[number], from, 3 - from, received[number]);
+                    assert_eq!(message, expected, "none is lost, or overtakes another");
+                    answers_meanwhile += usize::from(number == 0 && snapshots < sent_snapshots);
+                }
+            }
+        }
+    };
+    timeout(Duration::from_secs(60), exchanging).await.unwrap();
+    assert!(answers_meanwhile > 0);
+    for member in &members {
+        assert_eq!(member.raft.events("ended"), [""; 0]);
+        assert_eq!(member.raft.drops(), []);
+    }
+}
+
+#[test]
+fn what_a_task_sent_is_on_its_way_after_one_yield_though_it_blocks_the_thread_then() {
+    const PEERS: [u64; 4] = [2, 3, 4, 5];
+    let driver = Driver::start().unwrap();
+    let raft = Arc::new(Recorder::default());
+    let config = Config::new(MemberId(1), ClusterId(7));
+    let transport = Transport::start(config, raft.clone(), driver.handle()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    transport.serve(listener).unwrap();
+    let mut sockets = Vec::new();
+    for peer in PEERS {
+        transport.add_peer(MemberId(peer), &[]).unwrap();
+        for kind in ["msgapp", "message"] {
+            let mut socket = std::net::TcpStream::connect(address).unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            let request = stream_request(kind, peer, 1, "HTTP/1.1");
+            socket.write_all(request.as_bytes()).unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                socket.read_exact(&mut byte).unwrap();
+                head.extend(byte);
+            }
+            assert!(head.starts_with(b"HTTP/1.1 200 OK\r\n"));
+            sockets.push(socket);
+        }
+    }
+    let leader = driver.handle().spawn(async move {
+        // The heads were read; the writers are attached a moment later.
+        let attached = |peer| {
+            let streams = transport.peer(MemberId(peer)).unwrap().streams;
+            streams.iter().all(|stream| stream.is_outgoing_open)
+        };
+        while !PEERS.into_iter().all(attached) {
+            sleep(ms(1)).await;
+        }
+        for round in 0..100 {
+            for to in PEERS {
+                transport.send(&Message { to, ..append(10 + round, &[1000 * to as usize]) });
+                transport.send(&control(MessageType::HEARTBEAT, 1, to, round));
+            }
+            let mut has_yielded = false;
+            std::future::poll_fn(|cx| {
+                if std::mem::replace(&mut has_yielded, true) {
+                    return Poll::Ready(());
+                }
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            })
+            .await;
+            // As an fsync would, these block the only thread there is.
+            for socket in &mut sockets {
+                let mut line = Vec::new();
+                while !line.ends_with(b"\r\n") {
+                    let mut byte = [0];
+                    socket.read_exact(&mut byte).unwrap();
+                    line.extend(byte);
+                }
+                let size = std::str::from_utf8(&line).unwrap().trim_end();
+                let mut chunk = vec![0; usize::from_str_radix(size, 16).unwrap() + 2];
+                socket.read_exact(&mut chunk).unwrap();
+            }
+        }
+    });
+    driver.handle().block_on(leader).unwrap();
+    assert_eq!(raft.drops(), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_on_many_threads_talk_over_tcp() {
+    const MESSAGES: u64 = 2000;
+    let (members, urls) = pair_over_tcp(|_| {}).await;
     // From two threads at a time.
     let mut senders = Vec::new();
     for (from, to) in [(1, 2), (2, 1)] {

@@ -14,16 +14,17 @@ mod script;
 use bytes::{Bytes, BytesMut};
 use raftwire::codec::framed::{MessageStream, MsgAppV2};
 use raftwire::codec::{self, FrameKind};
-use raftwire::raftpb::{Dialect, Entry, Message, MessageType};
+use raftwire::raftpb::{Dialect, Entry, Message, MessageType, Snapshot, SnapshotMetadata};
 use raftwire::transport::{
     BoxSocket, Class, ClusterId, Config, Dial, Dialing, DropReason, MemberId, PeerUrl, QueueLevel,
-    Transport,
+    Snapshots, Transport,
 };
 use recorder::{Recorder, append, message, settle, stream_request};
 use script::Does::{Blocks, BlocksOnce, Fails, Takes, TakesAll, TakesAllBut};
 use script::{Call, Script, any, plain, vectored};
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Handle;
@@ -534,6 +535,293 @@ async fn appends_take_the_message_stream_while_there_is_no_other() {
     assert_eq!(messages(MSGAPP, &on_msgapp.written()), [&sent[2..]]);
     on_message.finish();
     on_msgapp.finish();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_raft_is_told_of_a_batch_when_the_socket_has_taken_all_of_it() {
+    let member = Member::new();
+    let script = Arc::new(script(MSGAPP, [any(Takes(7)), any(Blocks), any(Takes(9))]));
+    member.attach(MSGAPP, &script).await;
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    member.raft.on_moment({
+        let (script, taken) = (script.clone(), taken.clone());
+        move |_| {
+            let calls = script.calls();
+            taken.lock().unwrap().push(calls.iter().map(|call| call.taken).sum::<usize>());
+        }
+    });
+    let sent = appends(&[100, 200, 300, 5000, 6000]);
+    member.send_all(&sent[..3]);
+    settle().await;
+    member.send_all(&sent[3..]);
+    assert_eq!(member.raft.moments(), [""; 0], "a part was taken");
+    script.push(any(TakesAll));
+    script.push(any(TakesAll));
+    script.release();
+    settle().await;
+    assert_eq!(member.raft.moments(), ["wrote 3 msgapp to 2", "wrote 2 msgapp to 2"]);
+    let written = script.written();
+    let first = written.len() - taken.lock().unwrap()[1];
+    let expected = [sent[..3].to_vec(), sent[3..].to_vec()];
+    assert_eq!(messages(MSGAPP, &written), expected);
+    assert_eq!(messages(MSGAPP, &written[..first]), expected[..1], "told between the two");
+    script.finish();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_raft_is_told_neither_of_heartbeats_of_the_link_nor_of_what_was_not_written() {
+    let member = Member::new();
+    let steps = [plain(TakesAll), any(Takes(50)), any(Fails(ErrorKind::BrokenPipe))];
+    let script = script(MSGAPP, steps);
+    member.attach(MSGAPP, &script).await;
+    sleep(Duration::from_millis(1700)).await;
+    assert_eq!(script.written(), HEARTBEAT);
+    member.send_all(&appends(&[100, 200]));
+    settle().await;
+    assert_eq!(member.ended().len(), 1);
+    assert_eq!(member.raft.moments(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_raft_that_panics_of_a_written_batch_loses_that_connection() {
+    let member = Member::new();
+    let script = script(MSGAPP, [any(TakesAll)]);
+    member.attach(MSGAPP, &script).await;
+    member.raft.on_moment(|moment| panic!("of {moment}, as the test wants"));
+    member.transport.send(&append(10, &[10]));
+    settle().await;
+    assert_eq!(member.ended(), ["msgapp to 2 ended: Panicked"]);
+    assert_eq!(member.raft.drops(), [], "it was written");
+    assert_eq!(member.queue(MSGAPP), QueueLevel::default());
+    assert!(script.is_dropped());
+}
+
+// ---------------------------------------------------------------------------------------------
+// Snapshots.
+
+fn snapshot(index: u64, len: usize) -> Message {
+    let snapshot = Snapshot {
+        data: Some(Bytes::from(vec![b's'; len])),
+        metadata: SnapshotMetadata { index, term: 3, ..SnapshotMetadata::default() },
+    };
+    Message { snapshot: Some(Box::new(snapshot)), ..message(MessageType::SNAP, 1, 2) }
+}
+
+fn snapshots_over_the_stream(config: &mut Config) {
+    config.snapshots = Snapshots::Stream;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_is_dropped_unless_the_stream_is_chosen_for_it() {
+    for chosen in [false, true] {
+        let member = Member::with(|config| {
+            if chosen {
+                snapshots_over_the_stream(config);
+            }
+        });
+        let script = script(MESSAGE, []).then_always(TakesAll);
+        member.attach(MESSAGE, &script).await;
+        let sent = snapshot(9, 5000);
+        member.transport.send(&sent);
+        settle().await;
+        if chosen {
+            assert_eq!(messages(MESSAGE, &script.written()), [[sent]]);
+            assert_eq!(member.raft.drops(), []);
+        } else {
+            assert_eq!(script.written(), b"");
+            let dropped = (Class::Snapshot, DropReason::NoPipeline, 1);
+            assert_eq!(member.raft.drops(), [dropped]);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn heartbeats_pass_a_snapshot_that_waits_and_wait_for_one_that_is_written() {
+    let member = Member::with(snapshots_over_the_stream);
+    let steps = [any(Blocks), any(TakesAll), any(Takes(1 << 20)), any(Blocks)];
+    let script = script(MESSAGE, steps).then_always(TakesAll);
+    member.attach(MESSAGE, &script).await;
+    let heartbeats: Vec<_> = (0..4).map(|index| control(MessageType::HEARTBEAT, index)).collect();
+    member.transport.send(&heartbeats[0]);
+    settle().await;
+    let sent = [proposal(300 << 10), snapshot(9, 20 << 20), proposal(10)];
+    member.send_all(&sent);
+    member.transport.send(&heartbeats[1]);
+    script.release();
+    settle().await;
+    member.send_all(&heartbeats[2..3]);
+    settle().await;
+    script.release();
+    settle().await;
+    let [one, snapshot, two] = sent;
+    let first = vec![heartbeats[0].clone()];
+    let passing = vec![heartbeats[1].clone()];
+    let behind = vec![heartbeats[2].clone()];
+    let expected = [first, passing, vec![one], behind, vec![snapshot], vec![two]];
+    let written = messages(MESSAGE, &script.written());
+    let kinds = |batches: &[Vec<Message>]| -> Vec<Vec<(MessageType, u64)>> {
+        let kind = |message: &Message| (message.message_type, message.index);
+        batches.iter().map(|batch| batch.iter().map(kind).collect()).collect()
+    };
+    assert_eq!(kinds(&written), kinds(&expected));
+    assert!(written == expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_larger_than_the_limit_goes_when_no_proposal_waits() {
+    for waits in [false, true] {
+        let member = Member::with(|config| {
+            snapshots_over_the_stream(config);
+            config.queue.bytes_max = 64 << 10;
+        });
+        let script = script(MESSAGE, [any(Blocks)]).then_always(TakesAll);
+        member.attach(MESSAGE, &script).await;
+        let first = if waits { proposal(10) } else { control(MessageType::HEARTBEAT, 1) };
+        let sent = snapshot(9, 100_000);
+        member.send_all(&[first.clone(), sent.clone()]);
+        settle().await;
+        let full = (Class::Snapshot, DropReason::QueueFull, 1);
+        assert_eq!(member.raft.drops(), if waits { vec![full] } else { vec![] });
+        script.release();
+        settle().await;
+        let written = messages(MESSAGE, &script.written()).concat();
+        assert!(written == if waits { vec![first] } else { vec![first, sent] }, "{waits}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_beyond_the_codec_s_limit_is_refused() {
+    let member = Member::with(|config| {
+        snapshots_over_the_stream(config);
+        config.codec.limits.message_bytes_max = 1 << 20;
+    });
+    let script = script(MESSAGE, [any(TakesAll)]);
+    member.attach(MESSAGE, &script).await;
+    member.send_all(&[snapshot(9, 1 << 20), snapshot(9, 1 << 19)]);
+    settle().await;
+    assert_eq!(member.raft.drops(), [(Class::Snapshot, DropReason::Refused, 1)]);
+    assert!(messages(MESSAGE, &script.written()) == [[snapshot(9, 1 << 19)]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_is_lost_with_its_stream_is_reported_and_one_that_was_written_is_not() {
+    let broken = Fails(ErrorKind::BrokenPipe);
+    for (steps, reported) in [
+        // Written in part; not begun; waiting behind another; and written whole.
+        (vec![any(Takes(1 << 20)), any(Blocks), any(broken)], 3),
+        (vec![any(Blocks), any(broken)], 3),
+        (vec![any(TakesAll), any(Blocks), any(broken)], 2),
+        (vec![any(TakesAll), any(TakesAll), any(TakesAllBut(1)), any(Blocks), any(broken)], 1),
+    ] {
+        let member = Member::with(snapshots_over_the_stream);
+        let script = script(MESSAGE, steps);
+        member.attach(MESSAGE, &script).await;
+        for index in 1..=3 {
+            member.transport.send(&snapshot(index, 2 << 20));
+            settle().await;
+        }
+        assert_eq!(member.raft.drops(), []);
+        script.release();
+        settle().await;
+        assert_eq!(member.ended().len(), 1);
+        let closed = (Class::Snapshot, DropReason::StreamClosed, reported);
+        assert_eq!(member.raft.drops(), [closed]);
+        // And without a stream.
+        member.transport.send(&snapshot(4, 10));
+        settle().await;
+        assert_eq!(member.raft.drops(), [(Class::Snapshot, DropReason::NoStream, 1)]);
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+// A task that yields.
+
+/// Is polled again behind every task that is ready now.
+async fn go_behind() {
+    let mut has_yielded = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut has_yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Member 1 with both streams to each of these, none of which it dials.
+async fn attach_all(member: &Member, peers: &[u64]) -> Vec<(u64, &'static str, Script)> {
+    let mut scripts = Vec::new();
+    for &peer in peers {
+        if peer != 2 {
+            member.transport.add_peer(MemberId(peer), &[]).unwrap();
+        }
+        for kind in [MSGAPP, MESSAGE] {
+            let script = Script::of(&stream_request(kind, peer, 1, "HTTP/1.1"), []);
+            member.transport.accept(script.socket()).unwrap();
+            settle().await;
+            assert!(script.head().starts_with("HTTP/1.1 200 OK\r\n"), "{}", script.head());
+            scripts.push((peer, kind, script.then_always(TakesAll)));
+        }
+    }
+    scripts
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_task_sent_to_many_peers_is_with_the_sockets_when_it_has_yielded_once() {
+    const PEERS: [u64; 6] = [2, 3, 4, 5, 6, 7];
+    let member = Member::new();
+    let scripts = attach_all(&member, &PEERS).await;
+    let transport = member.transport.clone();
+    let leader = tokio::spawn(async move {
+        for round in 0..50 {
+            for to in PEERS {
+                let rounds = 10 + 3 * round;
+                for index in rounds..rounds + 3 {
+                    transport.send(&Message { to, ..append(index, &[500 * to as usize]) });
+                }
+                transport.send(&Message { to, ..control(MessageType::HEARTBEAT, round) });
+                // Of both lanes.
+                transport.send(&Message { to, ..proposal(5000) });
+            }
+            assert!(scripts.iter().all(|(_, _, script)| script.written().is_empty()));
+            match round % 2 {
+                0 => go_behind().await,
+                _ => tokio::task::yield_now().await,
+            }
+            for (peer, kind, script) in &scripts {
+                let level = transport.peer(MemberId(*peer)).unwrap().streams;
+                assert!(level.iter().all(|stream| stream.queue == QueueLevel::default()));
+                let written = chunks(&script.written());
+                let expected = if *kind == MSGAPP { 1 } else { 2 };
+                assert_eq!(written.len(), expected, "{kind} to {peer} in round {round}");
+            }
+        }
+    });
+    leader.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn four_batches_of_a_stream_leave_before_a_task_that_yields_and_the_fifth_behind_it() {
+    for batches in [4, 5] {
+        let member = Member::new();
+        let scripts = attach_all(&member, &[2, 3]).await;
+        let transport = member.transport.clone();
+        let leader = tokio::spawn(async move {
+            for to in [2, 3] {
+                for message in appends(&vec![1 << 20; batches]) {
+                    transport.send(&Message { to, ..message });
+                }
+            }
+            for expected in [batches.min(4), batches.saturating_sub(4)] {
+                go_behind().await;
+                for (peer, _, script) in scripts.iter().filter(|(_, kind, _)| *kind == MSGAPP) {
+                    assert_eq!(chunks(&script.written()).len(), expected, "to {peer}");
+                }
+            }
+        });
+        leader.await.unwrap();
+    }
 }
 
 // ---------------------------------------------------------------------------------------------

@@ -77,6 +77,28 @@ pub(crate) struct RawEntry {
     pub(crate) data: Option<Span>,
 }
 
+impl RawEntry {
+    /// Makes the entry that lies in `span`. What it needs of the bytes that are read is cut out of
+    /// them at once: its data, or where its encoding is kept the whole of it.
+    #[inline(always)]
+    pub(crate) fn make<M: RaftMessage>(
+        self,
+        span: Span,
+        keeps_encoding: bool,
+        cut: impl FnOnce(Span) -> Bytes,
+    ) -> M::Entry {
+        let Self { entry_type, term, index, data } = self;
+        if !(M::KEEPS_ENCODING && keeps_encoding) {
+            return M::make_entry(entry_type, term, index, data.map(cut));
+        }
+        let encoded = cut(span);
+        let data = data.map(|data| encoded.slice(data.start - span.start..data.end - span.start));
+        let mut entry = M::make_entry(entry_type, term, index, data);
+        M::keep_encoding(&mut entry, encoded);
+        entry
+    }
+}
+
 /// Reads one entry.
 #[inline]
 pub(crate) fn read_entry(mut reader: Reader<'_>) -> Result<RawEntry> {
@@ -154,6 +176,8 @@ fn decode_nested<M: RaftMessage>(
     let mut snapshot: Option<Box<Snapshot>> = None;
     let mut no_snapshot = false;
     let mut responses = Vec::new();
+    // Whether it is a message whose entries' encodings are kept. Known with the first entry.
+    let mut is_append = false;
     while !reader.is_empty() {
         let (number, wire) = reader.key("Message")?;
         match number {
@@ -177,10 +201,15 @@ fn decode_nested<M: RaftMessage>(
                         return Err(Cut::Memory);
                     }
                     entries = M::lists().take(count);
+                    if M::KEEPS_ENCODING {
+                        // The type comes first, but need not, and the last one counts.
+                        let later = reader.clone().last_varint_of(1).map(enum_number);
+                        let message_type = later.map_or(head.message_type, MessageType);
+                        is_append = message_type == MessageType::APP;
+                    }
                 }
                 let raw = read_entry(reader.enter(span, "Message.entries")?)?;
-                let data = raw.data.map(|span| payloads.payload(span));
-                entries.push(M::make_entry(raw.entry_type, raw.term, raw.index, data));
+                entries.push(raw.make::<M>(span, is_append, |span| payloads.payload(span)));
             }
             8 => head.commit = reader.expect_varint(wire, "Message.commit")?,
             9 => {

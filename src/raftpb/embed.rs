@@ -109,6 +109,25 @@ pub trait RaftMessage: Sized {
     fn make_entry(entry_type: EntryType, term: u64, index: u64, data: Option<Bytes>)
     -> Self::Entry;
 
+    /// Whether decoders hand the entries of a `MsgApp` to
+    /// [`keep_encoding`](Self::keep_encoding); not by default, and then it costs nothing.
+    const KEEPS_ENCODING: bool = false;
+
+    /// Takes the bytes that `entry` was decoded from, as they came: the whole Entry without its
+    /// length, in whichever dialect its sender writes. A follower's log can be written from them
+    /// without encoding anything. Fields nobody knows are among them, as is whatever else an unusual
+    /// encoder wrote, all of it checked to be protobuf.
+    ///
+    /// Called for each entry of a `MsgApp`, on either stream, behind
+    /// [`make_entry`](Self::make_entry), whose data is a slice of `encoded`: both lie in the block
+    /// they were received into, or, where small ones are
+    /// [copied out](crate::buf::COPY_OUT_FRACTION), in one copy. Nothing is allocated. Entries of
+    /// other messages have no term and index yet, or are to be given others: their bytes are no
+    /// log's. Does nothing by default.
+    fn keep_encoding(entry: &mut Self::Entry, encoded: Bytes) {
+        let _ = (entry, encoded);
+    }
+
     /// Makes a message that was decoded.
     fn from_parts(parts: Parts<Self>) -> Self;
 }

@@ -160,6 +160,25 @@ impl<'a> Reader<'a> {
         count
     }
 
+    /// The last of the varint fields `number` that follow, as far as the bytes are well formed.
+    pub(crate) fn last_varint_of(mut self, number: u32) -> Option<u64> {
+        let mut last = None;
+        while !self.is_empty() {
+            let Ok(key) = self.key("") else {
+                break;
+            };
+            if key == (number, VARINT) {
+                match self.varint("") {
+                    Ok(value) => last = Some(value),
+                    Err(_) => break,
+                }
+            } else if self.skip(key.0, key.1, "").is_err() {
+                break;
+            }
+        }
+        last
+    }
+
     /// Reads a varint of at most 64 bits.
     #[inline]
     pub(crate) fn varint(&mut self, field: &'static str) -> Result<u64> {

@@ -90,7 +90,8 @@ pub(crate) async fn serve<M: Carried>(shared: &Shared<M>, mut socket: BoxSocket)
         limit_unsent(&socket, bytes);
     }
     let outgoing = peer.outgoing(kind);
-    let attached = Attached::new(socket, outgoing, peer.traffic(kind), timeouts, !bare);
+    let wrote = |messages| shared.raft.wrote(peer.id, kind, messages);
+    let attached = Attached::new(socket, outgoing, peer.traffic(kind), timeouts, !bare, &wrote);
     let Some(attached) = attached else {
         return;
     };

@@ -36,6 +36,8 @@ pub struct Config {
     pub pool: Pool,
     /// How much may wait to be written.
     pub queue: QueueLimits,
+    /// What becomes of a `MsgSnap`; [`Snapshots::Dropped`] by default.
+    pub snapshots: Snapshots,
     /// How long to wait for what.
     pub timeouts: Timeouts,
     /// When to dial again.
@@ -64,6 +66,7 @@ impl Config {
             codec: codec::Config::default().dialect(Dialect::V3_6),
             pool: Pool::default(),
             queue: QueueLimits::default(),
+            snapshots: Snapshots::Dropped,
             timeouts: Timeouts::default(),
             redial: Redial::default(),
             socket: SocketOptions::default(),
@@ -92,6 +95,39 @@ pub enum Polling {
     /// its thread, which it needs for itself, and on a runtime of several threads one for each reader. On a clock that is paused,
     /// as in tests, it never ends.
     For(Duration),
+}
+
+/// What becomes of a `MsgSnap` that is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Snapshots {
+    /// It is dropped, and reported with [`NoPipeline`](super::DropReason::NoPipeline): etcd sends it,
+    /// and its database behind it, in a request of its own, which is not here yet.
+    #[default]
+    Dropped,
+    /// It goes over the `message` stream like a large proposal, with what it holds in its data.
+    ///
+    /// # Warning
+    ///
+    /// Only where every peer runs this transport, and a raft whose snapshots are whole in their
+    /// messages. A real etcd that is sent a `MsgSnap` over a stream looks for the database that should
+    /// have come with it, finds none, and panics.
+    ///
+    /// # What it costs, and what is not known
+    ///
+    /// It may be as large as [`message_bytes_max`](crate::codec::Limits::message_bytes_max); larger
+    /// than [`bytes_max`](QueueLimits::bytes_max), it is taken only if no other proposal or snapshot
+    /// waits. A frame is not divided: small messages go before it, but what is sent once it is being
+    /// written waits until it is, heartbeats too. So keep snapshots smaller than what the slowest link
+    /// moves in an election timeout. What the peer sends has a connection of its own, and goes on.
+    ///
+    /// One that is lost with its stream, as it waits or as it is written, is reported to
+    /// [`unreachable`](super::Raft::unreachable) as a
+    /// [`Class::Snapshot`](super::Class::Snapshot). One that is not reported was taken by the socket:
+    /// written is not delivered. Whether it arrived, the raft learns from its peer's answers alone;
+    /// so it must not wait for ever, and may ask for another when the
+    /// [stream ends](super::Event::Ended).
+    Stream,
 }
 
 /// How much may wait in a queue to one peer. There are three: of the `msgapp` stream, and of the

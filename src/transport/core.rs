@@ -279,6 +279,19 @@ impl<M: RaftMessage> Transport<M> {
     /// which are referred to until they are written. What cannot be queued is dropped and reported
     /// to [`Raft::unreachable`], later and not from here. A message to nobody, to this member or to
     /// one that is no peer is dropped without a report, as in etcd.
+    ///
+    /// # When it leaves
+    ///
+    /// When the writer of its stream has its turn. Who sends to several peers and then blocks the
+    /// thread, in an fsync perhaps, wants that turn to come first. So it does for a task spawned on the
+    /// transport's own runtime of one thread, as [`Driver`](super::Driver)'s is, if all that sends is
+    /// there: a task that sent, and yields once (wakes itself and returns `Pending`, or awaits
+    /// `tokio::task::yield_now`), runs again when each writer it woke has written, for the writers
+    /// stand before it. By then the socket was handed up to four batches of each stream, a batch
+    /// being 1 MiB, or 256 KiB of what may be large on the `message` stream; a socket without room
+    /// takes the rest when it has some. It does not hold for the future given to `block_on`, on a
+    /// runtime of several threads, nor for a writer that another thread's `send` has woken and that
+    /// has not run since.
     #[inline]
     pub fn send(&self, message: &M) {
         self.shared.send(message);

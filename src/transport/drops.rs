@@ -22,8 +22,8 @@ pub enum DropReason {
     /// The stream was closed with the messages queued or not wholly written. Those last written may
     /// have arrived all the same.
     StreamClosed,
-    /// No stream carries them, only etcd's pipeline and its snapshots, which are not here yet:
-    /// `MsgSnap`.
+    /// No stream carries them, only etcd's own requests for snapshots, which are not here yet: a
+    /// `MsgSnap`, unless [`Snapshots::Stream`](super::Snapshots::Stream) is chosen.
     NoPipeline,
     /// The encoder refused them: they are larger than the limits, or are none that the stream can
     /// carry.

@@ -58,7 +58,8 @@ pub enum StreamError {
     Replaced,
     /// The transport stopped, or the peer was removed from it.
     Stopped,
-    /// The [`Raft`](super::Raft) panicked while it was given a message, which is lost.
+    /// The [`Raft`](super::Raft) panicked while it was given a message, which is lost, or told of what
+    /// was read or written.
     Panicked,
 }
 

@@ -10,7 +10,8 @@
 //! A member dials each peer twice, for its `msgapp` and its `message` stream, and receives on what it
 //! dialed; it sends on what its peers dialed. A `MsgApp` takes the `msgapp` stream, everything else
 //! the `message` stream. A message for which no stream is open is dropped, and reported: pipeline,
-//! snapshots and remotes are not here yet.
+//! etcd's way of sending snapshots, and remotes are not here yet. [`Snapshots`] has another way, for
+//! clusters without an etcd in them.
 //!
 //! - [`Transport`] is what sends; it keeps the streams, dials, accepts and answers.
 //! - [`Raft`] is the embedder's: it takes messages and learns what was lost.
@@ -98,7 +99,7 @@ mod version;
 
 pub use self::core::Transport;
 pub use class::Class;
-pub use config::{Config, Polling, QueueLimits, Redial, Timeouts};
+pub use config::{Config, Polling, QueueLimits, Redial, Snapshots, Timeouts};
 pub use driver::Driver;
 pub use drops::{DropReason, Dropped};
 pub use error::{StreamError, TransportError};

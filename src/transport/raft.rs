@@ -1,6 +1,6 @@
 //! The embedder's side: what a transport asks of, and tells, the raft above it.
 
-use super::{Dropped, Event, MemberId};
+use super::{Dropped, Event, MemberId, StreamKind};
 use std::task::{Context, Poll};
 
 /// The raft that a [`Transport`](super::Transport) carries messages for.
@@ -18,7 +18,8 @@ use std::task::{Context, Poll};
 /// # Panics
 ///
 /// A panic in `process`, `processed` or `poll_ready` loses that message and ends its stream
-/// ([`Panicked`](super::StreamError::Panicked)), which is dialed again. One in `unreachable` loses that
+/// ([`Panicked`](super::StreamError::Panicked)), which is dialed again; one in `received` loses what was
+/// read, one in `wrote` what is queued behind it. One in `unreachable` loses that
 /// report. `is_removed`, `removed` and `event` must not panic: the stream they are called for would
 /// not be dialed again.
 pub trait Raft<M>: Send + Sync + 'static {
@@ -34,6 +35,23 @@ pub trait Raft<M>: Send + Sync + 'static {
     /// that takes them from a queue. Nothing by default.
     fn processed(&self, from: MemberId) {
         let _ = from;
+    }
+
+    /// Called on a reader's task right after a read of stream `kind` from `from` brought bytes, before
+    /// any of them is decoded: the place to take the time at which messages arrived. Of the reads of
+    /// that stream before a message is [processed](Self::process), the last is the one that made it
+    /// whole; one read may bring many messages, some of which may be processed a turn later, and
+    /// nothing else is read of the stream before. Nothing by default.
+    fn received(&self, from: MemberId, kind: StreamKind) {
+        let _ = (from, kind);
+    }
+
+    /// Called on a writer's task right after the socket of stream `kind` to `to` took the last byte of
+    /// a batch: the place to take the time at which messages left. `messages` is how many it held: on
+    /// `msgapp` the next that were sent, in order; on `message` small ones go before large ones. Link
+    /// heartbeats are not told. Taken by the socket does not mean delivered. Nothing by default.
+    fn wrote(&self, to: MemberId, kind: StreamKind, messages: usize) {
+        let _ = (to, kind, messages);
     }
 
     /// Whether one more message from `from` is welcome: asked before each. It always is by default. A

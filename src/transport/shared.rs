@@ -7,7 +7,8 @@ use super::stream::{Close, NotQueued, Outgoing};
 use super::traffic::{PeerStats, Traffic};
 use super::url::Picker;
 use super::{
-    Class, Config, Dial, Direction, Event, MemberId, PeerUrl, Raft, StreamError, StreamKind,
+    Class, Config, Dial, Direction, Event, MemberId, PeerUrl, Raft, Snapshots, StreamError,
+    StreamKind,
 };
 use crate::raftpb::RaftMessage;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,6 +27,7 @@ pub(crate) struct Peer {
     picker: Mutex<Picker>,
     ledger: Arc<Ledger>,
     updated: Notify,
+    snapshots: Snapshots,
     /// In the order of [`StreamKind::ALL`].
     streams: [(Outgoing, Traffic); 2],
 }
@@ -38,7 +40,14 @@ impl Peer {
             let outgoing = Outgoing::new(kind, codec, config.queue, ledger.clone());
             (outgoing, Traffic::default())
         });
-        Self { id, picker: Mutex::new(Picker::new(urls)), ledger, updated: Notify::new(), streams }
+        Self {
+            id,
+            picker: Mutex::new(Picker::new(urls)),
+            ledger,
+            updated: Notify::new(),
+            snapshots: config.snapshots,
+            streams,
+        }
     }
 
     pub(crate) fn outgoing(&self, kind: StreamKind) -> &Outgoing {
@@ -98,7 +107,7 @@ impl Peer {
     #[inline]
     fn send<M: RaftMessage>(&self, message: &M, class: Class) -> bool {
         let kinds = match class {
-            Class::Snapshot => {
+            Class::Snapshot if self.snapshots == Snapshots::Dropped => {
                 self.ledger.add(class, DropReason::NoPipeline, 1);
                 return false;
             }

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use raftwire::raftpb::{Entry, Message, MessageType};
-use raftwire::transport::{Class, DropReason, Dropped, Event, MemberId, Raft};
+use raftwire::transport::{Class, DropReason, Dropped, Event, MemberId, Raft, StreamKind};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -19,6 +19,9 @@ pub(crate) struct Recorder(Mutex<Recorded>);
 /// What is done with each message.
 type Act = Arc<dyn Fn(&Message) + Send + Sync>;
 
+/// What is done at each moment of a batch.
+type OnMoment = Arc<dyn Fn(&str) + Send + Sync>;
+
 #[derive(Default)]
 struct Recorded {
     messages: Vec<Message>,
@@ -28,6 +31,8 @@ struct Recorded {
     removed: HashSet<MemberId>,
     is_busy: bool,
     on_process: Option<Act>,
+    moments: Vec<String>,
+    on_moment: Option<OnMoment>,
     wakers: Vec<Waker>,
 }
 
@@ -81,6 +86,26 @@ impl Recorder {
         self.recorded().on_process = Some(Arc::new(act));
     }
 
+    /// The moments of batches since this was last asked.
+    pub(crate) fn moments(&self) -> Vec<String> {
+        std::mem::take(&mut self.recorded().moments)
+    }
+
+    /// Does that at each moment of a batch from now on.
+    pub(crate) fn on_moment(&self, act: impl Fn(&str) + Send + Sync + 'static) {
+        self.recorded().on_moment = Some(Arc::new(act));
+    }
+
+    fn moment(&self, moment: String) {
+        let mut recorded = self.recorded();
+        let act = recorded.on_moment.clone();
+        recorded.moments.push(moment.clone());
+        drop(recorded);
+        if let Some(act) = act {
+            act(&moment);
+        }
+    }
+
     /// Says from now on whether messages are not welcome.
     pub(crate) fn be_busy(&self, is_busy: bool) {
         let mut recorded = self.recorded();
@@ -92,7 +117,8 @@ impl Recorder {
 }
 
 impl Raft<Message> for Recorder {
-    fn process(&self, _: MemberId, message: Message) {
+    fn process(&self, from: MemberId, message: Message) {
+        self.moment(format!("{:?} {} from {from}", message.message_type, message.index));
         let mut recorded = self.recorded();
         recorded.messages.push(message.clone());
         let act = recorded.on_process.clone();
@@ -100,6 +126,18 @@ impl Raft<Message> for Recorder {
         if let Some(act) = act {
             act(&message);
         }
+    }
+
+    fn processed(&self, from: MemberId) {
+        self.moment(format!("processed from {from}"));
+    }
+
+    fn received(&self, from: MemberId, kind: StreamKind) {
+        self.moment(format!("received {kind} from {from}"));
+    }
+
+    fn wrote(&self, to: MemberId, kind: StreamKind, messages: usize) {
+        self.moment(format!("wrote {messages} {kind} to {to}"));
     }
 
     fn poll_ready(&self, _: MemberId, cx: &mut Context<'_>) -> Poll<()> {

@@ -264,11 +264,10 @@ impl<M: RaftMessage> Decoder<M> {
             at = span.end;
             carve.item(LENGTH_BYTES + span.len());
             let entry = self.read_entry(&mut partial, &run, span, base)?;
-            let data = entry.data.map(|span| match position + 1 == whole {
+            partial.entries.push(entry.make::<M>(span, true, |span| match position + 1 == whole {
                 true => carve.last_payload(std::mem::take(&mut run), span),
                 false => carve.payload(&run, span),
-            });
-            partial.entries.push(M::make_entry(entry.entry_type, entry.term, entry.index, data));
+            }));
             partial.next = partial.next.wrapping_add(1);
         }
         carve.parsed(run_bytes);

@@ -3,8 +3,8 @@
 
 use crate::buf::{Carve, Charge, Lists};
 use crate::codec::Deviations;
-use crate::codec::decoder::LIST_BYTES_UNCHARGED;
-use crate::raftpb::{EntryType, Expected, RaftMessage};
+use crate::codec::decoder::{LENGTH_BYTES, LIST_BYTES_UNCHARGED};
+use crate::raftpb::{EntryType, Expected, RaftMessage, RawEntry, Span};
 use bytes::Bytes;
 
 /// An AppEntries frame of which the count, and perhaps some entries, are parsed.
@@ -42,19 +42,27 @@ impl<E> Partial<E> {
         while taken < whole
             && let Some(span) = expected.data(run, at)
         {
-            let data = if taken + 1 == whole {
-                last_bytes = span.end - at;
-                carve.shared_bytes += std::mem::take(&mut shared_bytes);
-                carve.last_payload(std::mem::take(run), span)
-            } else if shares_all {
-                shared_bytes += span.len();
-                run.slice(span.start..span.end)
-            } else {
-                carve.payload(run, span)
+            let raw = RawEntry {
+                entry_type: EntryType::NORMAL,
+                term: expected.term(),
+                index: expected.index(),
+                data: Some(span),
             };
-            let (term, index) = (expected.term(), expected.index());
-            self.entries.push(M::make_entry(EntryType::NORMAL, term, index, Some(data)));
-            at = span.end;
+            let end = span.end;
+            let whole_entry = Span { start: at + LENGTH_BYTES, end };
+            self.entries.push(raw.make::<M>(whole_entry, true, |span| {
+                if taken + 1 == whole {
+                    last_bytes = end - at;
+                    carve.shared_bytes += std::mem::take(&mut shared_bytes);
+                    carve.last_payload(std::mem::take(run), span)
+                } else if shares_all {
+                    shared_bytes += span.len();
+                    run.slice(span.start..span.end)
+                } else {
+                    carve.payload(run, span)
+                }
+            }));
+            at = end;
             taken += 1;
             if !expected.advance() {
                 break;

@@ -116,6 +116,7 @@ impl<M: Carried> Reader<M> {
             traffic,
             local: config.id.0,
             from: peer,
+            kind,
             read_timeout: config.timeouts.read,
             deadline: ticks(config.timeouts.read),
             stall: Stall::default(),
@@ -254,6 +255,7 @@ struct Delivery<'a, M: RaftMessage> {
     traffic: &'a Traffic,
     local: u64,
     from: MemberId,
+    kind: StreamKind,
     read_timeout: Duration,
     deadline: Interval,
     stall: Stall,
@@ -359,6 +361,7 @@ impl<M: Carried> Delivery<'_, M> {
         match read {
             Poll::Ready(Ok(0)) => Poll::Ready(Err(self.incoming.finish())),
             Poll::Ready(Ok(bytes)) => {
+                self.raft.received(self.from, self.kind);
                 self.traffic.read(bytes);
                 self.stall.moved();
                 self.spin.wet(now);

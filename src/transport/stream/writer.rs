@@ -12,6 +12,7 @@ use crate::http::LAST_CHUNK;
 use crate::transport::{BoxSocket, StreamError, Timeouts, Traffic};
 use bytes::Buf;
 use std::io::{self, IoSlice};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -34,6 +35,8 @@ pub(crate) struct Attached<'a> {
     socket: BoxSocket,
     outgoing: &'a Outgoing,
     traffic: &'a Traffic,
+    /// Is told how many messages were written, with each batch.
+    wrote: &'a (dyn Fn(usize) + Sync),
     number: u64,
     form: Form,
     /// What is being written.
@@ -57,6 +60,7 @@ impl<'a> Attached<'a> {
         traffic: &'a Traffic,
         timeouts: &Timeouts,
         chunked: bool,
+        wrote: &'a (dyn Fn(usize) + Sync),
     ) -> Option<Self> {
         let first = tokio::time::Instant::now() + timeouts.heartbeat;
         let mut heartbeats = tokio::time::interval_at(first, timeouts.heartbeat);
@@ -67,6 +71,7 @@ impl<'a> Attached<'a> {
             socket,
             outgoing,
             traffic,
+            wrote,
             form,
             current: None,
             has_begun: false,
@@ -85,7 +90,12 @@ impl<'a> Attached<'a> {
 
     /// Writes until the connection fails, or is no longer the stream's.
     pub(crate) async fn run(&mut self) -> StreamError {
-        let error = std::future::poll_fn(|cx| self.poll(cx)).await;
+        let error = std::future::poll_fn(|cx| {
+            // What the embedder's code panics of costs this connection, and is told.
+            catch_unwind(AssertUnwindSafe(|| self.poll(cx)))
+                .unwrap_or(Poll::Ready(StreamError::Panicked))
+        })
+        .await;
         if matches!(error, StreamError::Replaced | StreamError::Stopped) && !self.has_begun {
             // The reader sees a proper end if there is room for it, and a cut if there is not.
             std::future::poll_fn(|cx| {
@@ -154,8 +164,12 @@ impl<'a> Attached<'a> {
                 if self.has_begun {
                     continue;
                 }
-                self.traffic.wrote_messages(batch.counts().total());
+                let messages = batch.counts().total();
                 written = self.current.take();
+                if messages > 0 {
+                    self.traffic.wrote_messages(messages);
+                    (self.wrote)(messages);
+                }
             }
             match self.outgoing.take(self.number, written.take(), cx.waker()) {
                 Take::Batch(taken) => self.current = Some(taken),
