@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! node    one thread: transport, raft and proposals          tokio
-//! raft    raft-rs behind one type, etcd's dialect             no sockets, no clock
-//! kv      the state machine
+//! member  a member without its threads: turns of receive, persist, apply   blocks on the disk only
+//! raft    raft-rs, and etcd's dialect of it
+//! kv      the state machine; members: who is in the cluster
 //! wal     the log on disk, in etcd's format                   blocking
 //! snap    snapshots on disk, in etcd's format                 blocking
 //! disk    files: the system's, and in tests one that fails    blocking
@@ -14,6 +15,14 @@
 
 #![forbid(unsafe_code)]
 
+pub mod config;
 pub mod disk;
+pub mod kv;
+pub mod log;
+pub mod member;
+mod members;
+pub mod node;
+pub mod raft;
 pub mod snap;
+pub mod trace;
 pub mod wal;

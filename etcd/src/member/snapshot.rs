@@ -1,0 +1,274 @@
+//! Snapshots: written when enough was applied, given to followers that need one, taken from a leader.
+//!
+//! ```text
+//! applied far enough ─▶ SnapshotJob (elsewhere: encode, write, fsync) ─▶ snapshotted: a record in the
+//!     log, old segments and entries let go of
+//! a follower needs entries that are gone ─▶ one of what is applied now, in memory ─▶ MsgSnap
+//! MsgSnap ─▶ install: on disk, in the log, in the state machine, before it is answered
+//! ```
+
+use super::turn::hard_state;
+use super::{Member, NodeError, PeerChange};
+use crate::kv::Store;
+use crate::members::Members;
+use crate::raft::Position;
+use crate::disk::{Disk, DiskError};
+use crate::log::{Level, Sink};
+use crate::snap;
+use crate::wal::SnapshotRecord;
+use raft::SnapshotStatus;
+use raft::eraftpb::{self, Message};
+use raftwire::raftpb::{ConfState, Snapshot, SnapshotMetadata};
+use raftwire::transport::MemberId;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+
+/// For how many ticks a snapshot that was sent is kept, and its entries, so that what follows on it is
+/// still there when it has arrived; as long as etcd's, with ticks of 100 ms.
+const KEPT_TICKS: u32 = 300;
+
+/// A snapshot to be written, by whatever thread has time.
+#[derive(Debug)]
+pub struct SnapshotJob {
+    metadata: SnapshotMetadata,
+    store: Store,
+    members: Members,
+    snapshots: SnapshotDir,
+}
+
+/// A snapshot that was written.
+#[derive(Debug)]
+pub struct Snapshotted {
+    metadata: SnapshotMetadata,
+}
+
+impl SnapshotJob {
+    /// Writes it.
+    ///
+    /// # Errors
+    ///
+    /// It is not on disk.
+    pub fn run(self) -> Result<Snapshotted, NodeError> {
+        let data = Some(self.store.encode(&self.members));
+        self.snapshots.save(&Snapshot { data, metadata: self.metadata.clone() })?;
+        Ok(Snapshotted { metadata: self.metadata })
+    }
+}
+
+/// Where snapshots are.
+#[derive(Clone, Debug)]
+pub(super) struct SnapshotDir {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+}
+
+impl SnapshotDir {
+    pub(super) fn open(disk: Arc<dyn Disk>, path: PathBuf) -> Result<Self, NodeError> {
+        create_dirs(&*disk, &path).map_err(|error| NodeError::Snap(error.into()))?;
+        Ok(Self { disk, path })
+    }
+
+    fn save(&self, snapshot: &Snapshot) -> Result<(), NodeError> {
+        snap::save(&*self.disk, &self.path, snapshot)?;
+        snap::purge(&*self.disk, &self.path, snap::KEPT)?;
+        Ok(())
+    }
+
+    pub(super) fn newest(
+        &self,
+        usable: &[SnapshotRecord],
+        log: &Sink,
+    ) -> Result<Option<Snapshot>, NodeError> {
+        let loaded = snap::load_newest(&*self.disk, &self.path, usable)?;
+        for (path, error) in &loaded.broken {
+            log.line(Level::Warn, format_args!("{} cannot be read: {error}", path.display()));
+        }
+        Ok(loaded.snapshot)
+    }
+}
+
+/// Creates a directory, and those it lies in.
+fn create_dirs(disk: &dyn Disk, path: &Path) -> Result<(), DiskError> {
+    match (disk.create_dir(path), path.parent()) {
+        (Err(error), Some(parent)) if error.kind() == ErrorKind::NotFound => {
+            create_dirs(disk, parent)?;
+            disk.create_dir(path)
+        }
+        (created, _) => created,
+    }
+}
+
+/// The snapshot followers get, and who was sent it.
+#[derive(Debug, Default)]
+pub(super) struct Sent {
+    /// Its index, and how long it is kept. `None`: there is none.
+    kept: Option<(u64, u32)>,
+    /// Who has not been heard of since, and for how long.
+    to: Vec<(u64, u32)>,
+}
+
+impl Member {
+    /// Begins a snapshot if one is due: it is to be run, and then told to
+    /// [`snapshotted`](Self::snapshotted).
+    pub fn snapshot_job(&mut self) -> Option<SnapshotJob> {
+        let entries = self.applied.index.saturating_sub(self.snapshot.index);
+        if self.is_snapshotting || entries < self.config.snapshot_entries.max(1) {
+            return None;
+        }
+        self.is_snapshotting = true;
+        let store = self.store.read().unwrap_or_else(PoisonError::into_inner).clone();
+        Some(SnapshotJob {
+            metadata: self.metadata(),
+            store,
+            members: self.members.clone(),
+            snapshots: self.snapshots.clone(),
+        })
+    }
+
+    /// Lets go of what a snapshot that was written covers.
+    ///
+    /// # Errors
+    ///
+    /// The log could not be written.
+    pub fn snapshotted(&mut self, done: Snapshotted) -> Result<(), NodeError> {
+        self.is_snapshotting = false;
+        let SnapshotMetadata { conf_state, index, term } = done.metadata;
+        // A leader's may have come meanwhile.
+        if index > self.snapshot.index {
+            self.wal.append_snapshot(&SnapshotRecord { index, term, conf_state: Some(conf_state) });
+            // It counts only if the commit index on disk has reached it.
+            self.wal.set_hard_state(hard_state(&self.node.raft.hard_state()));
+            self.wal.sync()?;
+            self.wal.release_to(index)?;
+            self.snapshot = Position { index, term };
+            self.compact();
+        }
+        Ok(())
+    }
+
+    fn compact(&mut self) {
+        let mut index = self.snapshot.index.saturating_sub(self.config.catch_up_entries);
+        if let Some((sent, _)) = self.sent_snapshot.kept {
+            index = index.min(sent);
+        }
+        if index > 0 {
+            self.node.mut_store().compact(index);
+        }
+    }
+
+    fn metadata(&self) -> SnapshotMetadata {
+        let Position { index, term } = self.applied;
+        SnapshotMetadata { conf_state: conf_state_of(self.conf_state()), index, term }
+    }
+
+    /// Makes the snapshot a follower needs, if one does.
+    pub(super) fn offer_snapshot(&mut self) {
+        // One that was asked for before this member applied what it needs is asked for again.
+        let Some(wanted) = self.node.mut_store().take_wanted() else { return };
+        if wanted > self.applied.index {
+            return;
+        }
+        let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        let data = Some(store.encode(&self.members));
+        drop(store);
+        let snapshot = Snapshot { data, metadata: self.metadata() };
+        self.node.mut_store().set_snapshot(Some(snapshot.into()));
+        self.sent_snapshot.kept = Some((self.applied.index, 0));
+    }
+
+    pub(super) fn sent_snapshot(&mut self, message: &Message) {
+        let index = message.get_snapshot().get_metadata().index;
+        self.info(format_args!("sends the snapshot of {index} to {}", MemberId(message.to)));
+        self.sent_snapshot.to.retain(|(to, _)| *to != message.to);
+        self.sent_snapshot.to.push((message.to, 0));
+        if let Some((_, ticks)) = &mut self.sent_snapshot.kept {
+            *ticks = 0;
+        }
+    }
+
+    pub(super) fn tick_snapshot(&mut self) {
+        if let Some((_, ticks)) = &mut self.sent_snapshot.kept {
+            *ticks += 1;
+            if *ticks > KEPT_TICKS {
+                self.sent_snapshot.kept = None;
+                self.node.mut_store().set_snapshot(None);
+            }
+        }
+        let mut lost = Vec::new();
+        for (to, ticks) in &mut self.sent_snapshot.to {
+            *ticks += 1;
+            if *ticks > KEPT_TICKS {
+                lost.push(*to);
+            }
+        }
+        self.sent_snapshot.to.retain(|(_, ticks)| *ticks <= KEPT_TICKS);
+        for peer in lost {
+            // raft sends that peer nothing until it hears of it. One that has it has told so.
+            self.node.report_snapshot(peer, SnapshotStatus::Failure);
+        }
+    }
+
+    /// Whether this member could take the snapshot in `message`.
+    pub(super) fn check_snapshot(&self, message: &Message) -> Result<(), NodeError> {
+        let data = message.get_snapshot().data.clone();
+        match Store::decode(data) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(NodeError::State(error.to_string())),
+        }
+    }
+
+    /// Takes a leader's snapshot in place of everything: to disk first.
+    pub(super) fn install(&mut self, snapshot: &eraftpb::Snapshot) -> Result<(), NodeError> {
+        let metadata = snapshot.get_metadata();
+        let at = Position { index: metadata.index, term: metadata.term };
+        let (store, members) = Store::decode(snapshot.data.clone())
+            .map_err(|error| NodeError::State(error.to_string()))?;
+        let conf_state = conf_state_of(metadata.get_conf_state().clone());
+        self.snapshots.save(&Snapshot {
+            data: Some(snapshot.data.clone()),
+            metadata: SnapshotMetadata {
+                conf_state: conf_state.clone(),
+                index: at.index,
+                term: at.term,
+            },
+        })?;
+        let record =
+            SnapshotRecord { index: at.index, term: at.term, conf_state: Some(conf_state) };
+        self.wal.append_snapshot(&record);
+        self.wal.set_hard_state(hard_state(&self.node.raft.hard_state()));
+        self.wal.sync()?;
+        self.wal.release_to(at.index)?;
+        self.info(format_args!("took the snapshot of {}", at.index));
+        *self.store.write().unwrap_or_else(PoisonError::into_inner) = store;
+        self.set_members(members);
+        self.committed.clear();
+        self.applied = at;
+        self.snapshot = at;
+        self.node.mut_store().restore(at);
+        self.find_readable();
+        Ok(())
+    }
+
+    /// Adopts the members of a snapshot, and tells what that changes.
+    fn set_members(&mut self, members: Members) {
+        for (id, known) in members.iter() {
+            self.done.peers.push(PeerChange::Set(id, known.urls.clone()));
+        }
+        let now: Vec<_> = members.iter().map(|(id, _)| id).collect();
+        let gone = self.members.iter().map(|(id, _)| id).filter(|id| !now.contains(id));
+        let removed = members.removed().iter().map(|id| MemberId(*id));
+        self.done.peers.extend(gone.chain(removed).map(PeerChange::Removed));
+        self.members = members;
+    }
+}
+
+pub(super) fn conf_state_of(state: eraftpb::ConfState) -> ConfState {
+    ConfState {
+        voters: state.voters,
+        learners: state.learners,
+        voters_outgoing: state.voters_outgoing,
+        learners_next: state.learners_next,
+        auto_leave: state.auto_leave,
+    }
+}

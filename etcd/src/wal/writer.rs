@@ -1,0 +1,383 @@
+//! Writing: batches of records behind the last segment, and the change to the next one.
+
+use super::directory::{self, Segment};
+use super::error::WalError;
+use super::reader::Reader;
+use super::record::{Metadata, RecordKind, Small, SnapshotRecord};
+use super::replay::{Replay, Replaying};
+use super::spare::{self, Prepare, Spares};
+use super::staging::Staging;
+use super::{SEGMENT_BYTES, SegmentName, exists, repair};
+use crate::disk::{Disk, DiskError};
+use bytes::Bytes;
+use raftwire::raftpb::{EntryRef, HardState};
+use std::collections::VecDeque;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How a log is kept.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// The bytes a segment is prepared with; the batch that reaches this is its last.
+    pub segment_bytes: u64,
+    /// When spare segments are prepared.
+    pub prepare: Prepare,
+    /// How many segments are kept of those that were released, and those that are held.
+    pub kept_segments: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { segment_bytes: SEGMENT_BYTES, prepare: Prepare::default(), kept_segments: 5 }
+    }
+}
+
+/// What was done since the log was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Batches that were made durable.
+    pub syncs: u64,
+    /// Bytes of their frames.
+    pub bytes: u64,
+    /// Changes to a new segment.
+    pub cuts: u64,
+}
+
+/// A log that is open for appending.
+///
+/// [`append`](Self::append), [`append_encoded`](Self::append_encoded),
+/// [`append_snapshot`](Self::append_snapshot) and [`set_hard_state`](Self::set_hard_state) add to a
+/// batch in memory; [`sync`](Self::sync) makes it durable. In steady state none of them allocates,
+/// and a sync is one call to the disk.
+#[derive(Debug)]
+pub struct Wal {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    options: Options,
+    /// As it stands in the segments.
+    metadata: Bytes,
+    /// The segments that were not released, oldest first, but for the last.
+    held: VecDeque<Segment>,
+    last: Segment,
+    staging: Staging,
+    spares: Spares,
+    /// The last one that has a record.
+    hard_state: HardState,
+    /// One that has none yet.
+    next_hard_state: Option<HardState>,
+    /// Whether the batch holds something that must be durable before it is answered for.
+    must_sync: bool,
+    /// The index of the last entry, or of the snapshot if that is higher.
+    last_index: u64,
+    failed: Option<Arc<DiskError>>,
+    stats: Stats,
+}
+
+impl Wal {
+    /// Creates a log in `dir`, whose parent is there: a first segment with the metadata and the empty
+    /// snapshot, built beside it and then renamed.
+    ///
+    /// # Errors
+    ///
+    /// [`WalError::Exists`] and [`WalError::Disk`].
+    pub fn create(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        metadata: Metadata,
+        options: Options,
+    ) -> Result<Self, WalError> {
+        if exists(&*disk, dir)? {
+            return Err(WalError::Exists { dir: dir.to_owned() });
+        }
+        let mut unfinished = dir.as_os_str().to_owned();
+        unfinished.push(".tmp");
+        let unfinished = PathBuf::from(unfinished);
+        disk.remove_dir_all(&unfinished)?;
+        disk.create_dir(&unfinished)?;
+
+        let name = SegmentName { sequence: 0, index: 0 };
+        let path = unfinished.join(name.to_string());
+        let mut file = spare::make(&*disk, &path, options.segment_bytes, |_| Ok(()))?;
+        let mut staging = Staging::new(&[], 0, 0);
+        let metadata = metadata.encode();
+        staging.put(RecordKind::CRC, &[]);
+        staging.put(RecordKind::METADATA, &[&metadata]);
+        staging.put(RecordKind::SNAPSHOT, &[&SnapshotRecord::default().encode()]);
+        staging.write(&mut *file)?;
+        disk.sync_dir(&unfinished)?;
+
+        // There may be a directory, with no segment in it.
+        disk.remove_dir_all(dir)?;
+        disk.rename(&unfinished, dir)?;
+        disk.sync_dir(parent(dir))?;
+        let path = dir.join(name.to_string());
+        file.renamed(&path);
+
+        let spares = Spares::new(
+            Arc::clone(&disk),
+            dir.to_owned(),
+            options.segment_bytes,
+            options.prepare,
+        );
+        Ok(Self {
+            disk,
+            dir: dir.to_owned(),
+            options,
+            metadata: metadata.into(),
+            held: VecDeque::new(),
+            last: Segment { name, path, file },
+            staging,
+            spares,
+            hard_state: HardState::default(),
+            next_hard_state: None,
+            must_sync: false,
+            last_index: 0,
+            failed: None,
+            stats: Stats::default(),
+        })
+    }
+
+    /// Opens the log in `dir` behind the snapshot `from`, one of
+    /// [`usable_snapshots`](super::usable_snapshots), and returns what it holds. A torn end is
+    /// repaired.
+    ///
+    /// # Errors
+    ///
+    /// Any of [`WalError`] but `Exists` and `Failed`.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        from: &SnapshotRecord,
+        options: Options,
+    ) -> Result<(Self, Replay), WalError> {
+        let names = directory::segments(&*disk, dir)?;
+        let names = directory::from_index(dir, &names, from.index)?;
+        let mut reader = Reader::new(directory::open(&*disk, dir, names)?)?;
+        let mut replaying = Replaying::new(from);
+        replaying.take_all(&mut reader)?;
+        if !replaying.met {
+            return Err(WalError::NoSnapshot { dir: dir.to_owned(), index: from.index });
+        }
+        let Some((metadata, metadata_bytes)) = replaying.metadata else {
+            return Err(WalError::NoMetadata { dir: dir.to_owned() });
+        };
+
+        let (tail, crc) = (reader.tail().cloned(), reader.crc());
+        let mut segments = reader.into_segments();
+        let (Some(mut last), Some(tail)) = (segments.pop(), tail) else {
+            return Err(WalError::NoSegment { dir: dir.to_owned(), index: from.index });
+        };
+        let repaired = match tail.torn {
+            Some(_) => Some(repair::cut_off(&*disk, dir, &mut last, &tail)?),
+            None => None,
+        };
+        let head = repair::zero_behind(&mut last, tail.offset, options.segment_bytes)?;
+
+        let spares = Spares::new(
+            Arc::clone(&disk),
+            dir.to_owned(),
+            options.segment_bytes,
+            options.prepare,
+        );
+        let wal = Self {
+            disk,
+            dir: dir.to_owned(),
+            options,
+            metadata: metadata_bytes,
+            held: segments.into(),
+            last,
+            staging: Staging::new(&head, tail.offset, crc),
+            spares,
+            hard_state: replaying.hard_state,
+            next_hard_state: None,
+            must_sync: false,
+            last_index: replaying.last_index,
+            failed: None,
+            stats: Stats::default(),
+        };
+        let hard_state = replaying.hard_state;
+        Ok((wal, Replay { metadata, hard_state, entries: replaying.entries, repaired }))
+    }
+
+    /// Adds an entry to the batch, as it was encoded by whoever sent it. Its index is `index`.
+    pub fn append_encoded(&mut self, index: u64, encoded: &[u8]) {
+        self.put(RecordKind::ENTRY, &[encoded]);
+        self.last_index = index;
+    }
+
+    /// Adds an entry to the batch.
+    pub fn append(&mut self, entry: EntryRef<'_>) {
+        let prefix = Small::entry(&entry);
+        let data = entry.data.map_or(&[][..], |data| data);
+        self.put(RecordKind::ENTRY, &[prefix.as_slice(), data]);
+        self.last_index = entry.index;
+    }
+
+    /// Adds a snapshot's record to the batch. The snapshot itself is durable already.
+    pub fn append_snapshot(&mut self, record: &SnapshotRecord) {
+        self.put(RecordKind::SNAPSHOT, &[&record.encode()]);
+        self.last_index = self.last_index.max(record.index);
+    }
+
+    /// Sets the hard state, which goes behind everything else in the batch.
+    pub fn set_hard_state(&mut self, state: HardState) {
+        let HardState { term, vote, .. } = self.hard_state;
+        // What was never set is no record, as in etcd.
+        let is_new = state != self.hard_state && state != HardState::default();
+        self.next_hard_state = is_new.then_some(state);
+        self.must_sync |= is_new && (term, vote) != (state.term, state.vote);
+    }
+
+    /// Whether the batch holds more than a new commit index: an entry, a snapshot, a term or a vote,
+    /// which must be durable before they are answered for.
+    #[must_use]
+    pub const fn must_sync(&self) -> bool {
+        self.must_sync
+    }
+
+    /// Writes the batch, and waits until it is durable. Changes to the next segment if this one is
+    /// full. Does nothing if there is nothing to write.
+    ///
+    /// # Errors
+    ///
+    /// [`WalError::Failed`], from then on always.
+    pub fn sync(&mut self) -> Result<(), WalError> {
+        self.check()?;
+        let synced = self.try_sync();
+        synced.map_err(|error| self.fail(error))
+    }
+
+    /// Releases the segments before the last one that begins before `index`, and removes the oldest
+    /// if there are more than are to be kept.
+    ///
+    /// # Errors
+    ///
+    /// [`WalError::Failed`], from then on always.
+    pub fn release_to(&mut self, index: u64) -> Result<(), WalError> {
+        self.check()?;
+        // Rewritten entries may let a segment begin before the one before it does: only those before
+        // the first that begins at or behind `index` are passed over.
+        let names = self.held.iter().chain([&self.last]).map(|segment| segment.name);
+        let before = names.take_while(|name| name.index < index).count();
+        self.held.drain(..before.saturating_sub(1).min(self.held.len()));
+        let purged = self.purge();
+        purged.map_err(|error| self.fail(error))
+    }
+
+    /// Returns what was done since the log was opened.
+    #[must_use]
+    pub const fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// Writes what is still in the batch, and closes the log.
+    ///
+    /// # Errors
+    ///
+    /// [`WalError::Failed`].
+    pub fn close(mut self) -> Result<(), WalError> {
+        self.sync()
+    }
+
+    fn check(&self) -> Result<(), WalError> {
+        self.failed.as_ref().map_or(Ok(()), |error| Err(WalError::Failed(Arc::clone(error))))
+    }
+
+    fn fail(&mut self, error: DiskError) -> WalError {
+        WalError::Failed(Arc::clone(self.failed.insert(Arc::new(error))))
+    }
+
+    fn put(&mut self, kind: RecordKind, parts: &[&[u8]]) {
+        // A dead log takes no more memory.
+        if self.failed.is_none() {
+            self.staging.put(kind, parts);
+            self.must_sync = true;
+        }
+    }
+
+    fn try_sync(&mut self) -> Result<(), DiskError> {
+        self.put_hard_state();
+        let bytes = self.staging.batched_bytes();
+        if bytes > 0 {
+            self.staging.write(&mut *self.last.file)?;
+            self.stats.syncs += 1;
+            self.stats.bytes += bytes as u64;
+        }
+        self.must_sync = false;
+        let end = self.staging.end();
+        if end >= self.options.segment_bytes {
+            return self.cut(end);
+        }
+        self.spares.keep_up(end);
+        Ok(())
+    }
+
+    fn put_hard_state(&mut self) {
+        if let Some(state) = self.next_hard_state.take() {
+            self.staging.put(RecordKind::HARD_STATE, &[Small::hard_state(state).as_slice()]);
+            self.hard_state = state;
+        }
+    }
+
+    /// Ends the last segment at `end`, and begins the next one, whose name appears when its head is
+    /// durable.
+    fn cut(&mut self, end: u64) -> Result<(), DiskError> {
+        self.last.file.truncate(end)?;
+        self.last.file.sync()?;
+
+        let mut spare = self.spares.take()?;
+        self.staging.begin_segment();
+        self.staging.put(RecordKind::CRC, &[]);
+        self.staging.put(RecordKind::METADATA, &[&self.metadata]);
+        if self.hard_state != HardState::default() {
+            let state = Small::hard_state(self.hard_state);
+            self.staging.put(RecordKind::HARD_STATE, &[state.as_slice()]);
+        }
+        self.staging.write(&mut *spare.file)?;
+
+        let name = SegmentName {
+            sequence: self.last.name.sequence + 1,
+            index: self.last_index.saturating_add(1),
+        };
+        let path = self.dir.join(name.to_string());
+        self.disk.rename(&spare.path, &path)?;
+        self.disk.sync_dir(&self.dir)?;
+        spare.file.renamed(&path);
+        let next = Segment { name, path, file: spare.file };
+        self.held.push_back(std::mem::replace(&mut self.last, next));
+        self.stats.cuts += 1;
+        Ok(())
+    }
+
+    fn purge(&self) -> Result<(), DiskError> {
+        let names = directory::segments(&*self.disk, &self.dir)?;
+        let oldest_held = self.held.front().unwrap_or(&self.last).name;
+        let surplus = names.len().saturating_sub(self.options.kept_segments.max(1));
+        for name in names.iter().take(surplus).take_while(|name| **name < oldest_held) {
+            match self.disk.remove(&self.dir.join(name.to_string())) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Wal {
+    /// Writes what is still in the batch, as well as it can; [`close`](Wal::close) says whether it
+    /// could.
+    fn drop(&mut self) {
+        let _ = self.sync();
+    }
+}
+
+/// The directory a path is in.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
