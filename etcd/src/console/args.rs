@@ -1,6 +1,6 @@
 //! The flags a member is started with.
 
-use crate::node::{Config, Founder};
+use crate::config::{Config, Founder};
 use raftwire::raftpb::Dialect;
 use raftwire::transport::{ClusterId, IdError, MemberId, PeerUrl, UrlError};
 use std::fmt;
@@ -21,6 +21,7 @@ use std::time::Duration;
 ///
 /// Exit codes: 0 stopped, or its input was closed. 1 it could not go on. 2 it could not start.
 #[derive(Clone, Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 #[non_exhaustive]
 pub struct Args {
     /// The member's id, in hex

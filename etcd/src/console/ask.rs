@@ -4,7 +4,9 @@ use super::line::{
     ChangeLine, DigestLine, ErrorKind, ErrorLine, Id, Op, Outcome, StatusLine, ValueLine,
 };
 use crate::kv::{Digest, Value};
-use crate::node::{Applied, Change, Node, ProposeError, ReadError, Status};
+use crate::member::{Applied, ProposeError, ReadError, Status};
+use crate::node::Node;
+use crate::raft::Change;
 use bytes::Bytes;
 use raftwire::transport::{PeerUrl, UrlError};
 
@@ -15,23 +17,29 @@ pub(super) async fn ask(node: &Node, op: Op) -> Outcome {
         Op::Delete { key } => written(node.delete(Bytes::from(key)).await),
         Op::Get { key } => match node.get(key.as_bytes()).await {
             Ok(value) => Outcome::Value(value.map(value_line)),
-            Err(error) => {
-                let kind = match error {
-                    ReadError::Stopped => ErrorKind::Stopped,
-                    ReadError::Timeout => ErrorKind::Timeout,
-                };
-                failed(kind, &error)
-            }
+            Err(error) => unread(error),
         },
         Op::GetLocal { key } => Outcome::Value(node.get_local(key.as_bytes()).map(value_line)),
         Op::Status => Outcome::Status(status_line(&node.status())),
-        Op::Digest => Outcome::Digest(digest_line(node.digest())),
+        Op::Digest => match node.digest().await {
+            Ok(digest) => Outcome::Digest(digest_line(digest)),
+            Err(error) => unread(error),
+        },
         Op::Change { change } => match change_of(change) {
-            Ok(change) => done(node.change(change).await),
+            Ok(change) => match node.change(change).await {
+                Ok(()) => Outcome::Done {},
+                Err(error) => failed(error_kind(error), &error),
+            },
             Err(error) => failed(ErrorKind::BadLine, &error),
         },
-        Op::Campaign => done(node.campaign().await),
-        Op::Transfer { to } => done(node.transfer_leader(to.0).await),
+        Op::Campaign => {
+            node.campaign();
+            Outcome::Done {}
+        }
+        Op::Transfer { to } => {
+            node.transfer_leader(to.0);
+            Outcome::Done {}
+        }
         Op::Stop => Outcome::Done {},
     }
 }
@@ -43,11 +51,12 @@ fn written(applied: Result<Applied, ProposeError>) -> Outcome {
     }
 }
 
-fn done(done: Result<(), ProposeError>) -> Outcome {
-    match done {
-        Ok(()) => Outcome::Done {},
-        Err(error) => failed(error_kind(error), &error),
-    }
+fn unread(error: ReadError) -> Outcome {
+    let kind = match error {
+        ReadError::Stopped => ErrorKind::Stopped,
+        ReadError::Timeout => ErrorKind::Timeout,
+    };
+    failed(kind, &error)
 }
 
 fn error_kind(error: ProposeError) -> ErrorKind {

@@ -75,9 +75,9 @@ pub enum Op {
         /// How.
         change: ChangeLine,
     },
-    /// Has it stand for election.
+    /// Has it stand for election; answered at once.
     Campaign,
-    /// Has the leader hand over to another member.
+    /// Has the leader hand over to another member; answered at once.
     Transfer {
         /// To which.
         to: Id,

@@ -8,8 +8,8 @@
 //! -> {"id":2,"op":"get","key":"color"}
 //! <- {"id":1,"applied":{"index":7,"version":1}}
 //! <- {"id":2,"value":{"text":"blue","version":1,"index":7}}
-//! -> {"id":3,"op":"transfer","to":"2"}
-//! <- {"id":3,"error":{"kind":"dropped","text":"..."}}
+//! -> {"id":3,"op":"change","change":{"remove":{"id":"9"}}}
+//! <- {"id":3,"error":{"kind":"refused","text":"refused: there is no member 9"}}
 //! -> {"id":4,"op":"stop"}
 //! <- {"id":4,"done":{}}
 //! ```

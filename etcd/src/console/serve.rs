@@ -11,7 +11,8 @@ use super::line::{Answer, ErrorKind, Event, Id, Op, Outcome, Request, Said};
 use super::lines::{LINE_BYTES_MAX, Line, Lines};
 use crate::disk::OsDisk;
 use crate::log::{Level, Sink};
-use crate::node::{Node, NodeError};
+use crate::member::NodeError;
+use crate::node::Node;
 use serde::Deserialize;
 use std::fmt;
 use std::io::{self, BufReader, BufWriter, Write};
@@ -115,7 +116,7 @@ fn start(args: &Args) -> Result<(Node, String), StartError> {
             }
         });
     }
-    let node = Node::start(config, listener, Arc::new(OsDisk)).map_err(StartError::Node)?;
+    let node = Node::start(config, listener, Arc::new(OsDisk::default())).map_err(StartError::Node)?;
     Ok((node, url))
 }
 

@@ -88,13 +88,12 @@ impl Store {
     pub(crate) fn apply(&mut self, index: u64, request: &Request) -> Outcome {
         match request {
             Request::Put { key, value } => {
-                let value = Bytes::copy_from_slice(value);
                 if let Some(known) = self.values.get_mut(key) {
-                    let version = known.version + 1;
-                    *known = Value { value, version, index };
-                    return Outcome { version };
+                    known.value = copy_into(std::mem::take(&mut known.value), value);
+                    (known.version, known.index) = (known.version + 1, index);
+                    return Outcome { version: known.version };
                 }
-                let key = Bytes::copy_from_slice(key);
+                let (key, value) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
                 self.values.insert(key, Value { value, version: 1, index });
                 Outcome { version: 1 }
             }
@@ -139,6 +138,18 @@ impl Store {
             (key, Value { value, version, index: mod_index })
         });
         Ok((Self { values: values.collect() }, Members::of(state.members, state.removed)))
+    }
+}
+
+/// Copies `bytes` to where `old` was, if nobody else has that and it is of the right size.
+fn copy_into(old: Bytes, bytes: &[u8]) -> Bytes {
+    match old.try_into_mut() {
+        Ok(mut room) if room.capacity() == bytes.len() => {
+            room.clear();
+            room.extend_from_slice(bytes);
+            room.freeze()
+        }
+        _ => Bytes::copy_from_slice(bytes),
     }
 }
 

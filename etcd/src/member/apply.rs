@@ -6,12 +6,18 @@ use crate::members::ChangeRefused;
 use crate::raft::{Change, Position, step_of};
 use raft::eraftpb::{Entry, EntryType};
 use raftwire::transport::MemberId;
+use std::fmt;
 use std::sync::PoisonError;
 
 /// How many entries are applied before messages have their turn again.
-const ENTRIES_PER_TURN: usize = 1024;
+const ENTRIES_PER_TURN: u64 = 1024;
 
 impl Member {
+    /// Up to where entries may be applied: they are committed, and on this member's disk.
+    pub(super) fn appliable(&self) -> u64 {
+        self.raft.raft_log.committed.min(self.raft.raft_log.persisted)
+    }
+
     /// Applies requests that were committed, up to a change of the configuration: what may be done
     /// between [`begin`](Self::begin) and [`persist`](Self::persist), so that who waits for them need
     /// not wait for the disk again.
@@ -20,71 +26,66 @@ impl Member {
     ///
     /// An entry is no request.
     pub fn apply_requests(&mut self) -> Result<(), NodeError> {
-        let is_request = |entry: &Entry| entry.entry_type == EntryType::EntryNormal;
-        let mut count = 0;
-        if self.committed.front().is_some_and(is_request) {
-            let store = self.store.clone();
-            let mut store = store.write().unwrap_or_else(PoisonError::into_inner);
-            while count < ENTRIES_PER_TURN
-                && self.committed.front().is_some_and(is_request)
-                && let Some(entry) = self.committed.pop_front()
-            {
-                self.follow(&entry)?;
-                count += 1;
-                if entry.data.is_empty() {
-                    continue;
-                }
-                let command = Command::decode(entry.data).map_err(|error| NodeError::Entry {
-                    index: entry.index,
-                    reason: error.to_string(),
-                })?;
-                let outcome = match &command.request {
-                    Some(request) => store.apply(entry.index, request),
-                    None => Outcome::default(),
-                };
-                if self.ids.are_of(command.id) {
-                    let applied = Applied { index: entry.index, version: outcome.version };
-                    self.done.applied.push((command.id, applied));
-                }
+        let before = self.applied.index;
+        let end = self.appliable().min(before + ENTRIES_PER_TURN);
+        if end <= before {
+            return Ok(());
+        }
+        self.recorder.committed(end);
+        let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
+        let log = self.raft.raft_log.store();
+        for index in before + 1..=end {
+            let entry = log.entry(index).ok_or(NodeError::Gap { index })?;
+            if entry.entry_type != EntryType::EntryNormal {
+                break;
+            }
+            self.applied = Position { index, term: entry.term };
+            // A leader's first of its term.
+            if entry.data.is_empty() {
+                continue;
+            }
+            let command = Command::decode(entry.data.clone())
+                .map_err(|error| NodeError::Entry { index, reason: error.to_string() })?;
+            let outcome = match &command.request {
+                Some(request) => store.apply(index, request),
+                None => Outcome::default(),
+            };
+            if self.ids.are_of(command.id) {
+                let applied = Applied { index, version: outcome.version };
+                self.done.applied.push((command.id, applied));
             }
         }
-        if count > 0 {
+        drop(store);
+        if self.applied.index > before {
             self.recorder.applied(self.applied.index);
             self.find_readable();
         }
         Ok(())
     }
 
-    /// Ends a turn: applies what was committed, so many entries of it, and begins a snapshot where one
-    /// is due.
+    /// Ends a turn: applies what was committed, so many entries of it, and makes the snapshot a follower
+    /// needs.
     ///
     /// # Errors
     ///
     /// An entry is neither a request nor a change.
     pub fn apply(&mut self) -> Result<(), NodeError> {
-        let before = self.applied.index;
         self.apply_requests()?;
-        let is_change = |entry: &Entry| entry.entry_type != EntryType::EntryNormal;
-        if self.committed.front().is_some_and(is_change)
-            && let Some(entry) = self.committed.pop_front()
-        {
-            self.follow(&entry)?;
-            self.apply_change(&entry)?;
-            self.find_readable();
+        let next = self.applied.index + 1;
+        if next <= self.appliable() {
+            let entry = self.raft.raft_log.store().entry(next);
+            let entry = entry.ok_or(NodeError::Gap { index: next })?;
+            if entry.entry_type != EntryType::EntryNormal {
+                let entry = entry.clone();
+                self.applied = Position { index: next, term: entry.term };
+                self.apply_change(&entry)?;
+                self.find_readable();
+            }
         }
-        if self.applied.index != before || self.node.raft.raft_log.applied < self.applied.index {
-            self.node.advance_apply_to(self.applied.index);
+        if self.raft.raft_log.applied < self.applied.index {
+            self.raft.commit_apply(self.applied.index);
         }
         self.offer_snapshot();
-        Ok(())
-    }
-
-    fn follow(&mut self, entry: &Entry) -> Result<(), NodeError> {
-        if entry.index != self.applied.index + 1 {
-            let reason = format!("it follows on entry {}", self.applied.index);
-            return Err(NodeError::Entry { index: entry.index, reason });
-        }
-        self.applied = Position { index: entry.index, term: entry.term };
         Ok(())
     }
 
@@ -113,7 +114,7 @@ impl Member {
         self.members.apply(changes)?;
         // raft hears of it only now, since it takes what members must refuse.
         if let Some(native) = native
-            && self.node.apply_conf_change(native).is_err()
+            && self.raft.apply_conf_change(native).is_err()
         {
             self.members = before;
             return Err(ChangeRefused::Impossible);
@@ -143,11 +144,10 @@ impl Member {
 
 struct Told<'a>(&'a Change);
 
-impl std::fmt::Display for Told<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let told = |f: &mut std::fmt::Formatter<'_>, id: &MemberId, what| {
-            write!(f, "member {id} {what}")
-        };
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let told =
+            |f: &mut fmt::Formatter<'_>, id: &MemberId, what| write!(f, "member {id} {what}");
         match self.0 {
             Change::AddVoter { id, .. } => told(f, id, "joined"),
             Change::AddLearner { id, .. } => told(f, id, "joined to learn"),

@@ -19,6 +19,11 @@ impl CommitNotices {
         self.held.is_empty()
     }
 
+    /// Forgets what is held back.
+    pub(super) fn clear(&mut self) {
+        self.held.clear();
+    }
+
     /// Sends `message`, or holds it back.
     pub(super) fn send(&mut self, message: Message, send: &mut Send<'_>) {
         if message.msg_type == MessageType::MsgAppend {

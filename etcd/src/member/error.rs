@@ -32,6 +32,11 @@ pub enum NodeError {
     NoSnapshot,
     /// A snapshot whose state cannot be read.
     State(String),
+    /// An entry that was committed is not there.
+    Gap {
+        /// Its index.
+        index: u64,
+    },
     /// An entry that was committed is no request.
     Entry {
         /// Its index.
@@ -69,6 +74,7 @@ impl fmt::Display for NodeError {
             Self::Snap(error) => write!(f, "the snapshot: {error}"),
             Self::NoSnapshot => f.write_str("no snapshot is there that the log follows on"),
             Self::State(reason) => write!(f, "the snapshot's state: {reason}"),
+            Self::Gap { index } => write!(f, "entry {index} was committed and is not there"),
             Self::Entry { index, reason } => write!(f, "entry {index}: {reason}"),
             Self::Change { index, error } => {
                 write!(f, "entry {index}, a change of the configuration: {error}")

@@ -46,12 +46,11 @@ use crate::trace::Recorder;
 use crate::wal::Wal;
 use bytes::Bytes;
 use commit_notices::CommitNotices;
-use raft::eraftpb::{self, Entry, Message, MessageType};
-use raft::{RawNode, StateRole};
+use raft::eraftpb::{self, Entry, HardState, Message, MessageType};
+use raft::{Raft, StateRole};
 use raftwire::transport::{MemberId, PeerUrl};
 use reads::Reads;
 use snapshot::{Sent, SnapshotDir};
-use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// Where messages to peers go.
@@ -60,16 +59,16 @@ pub type Send<'a> = dyn FnMut(&Envelope) + 'a;
 /// See the [module](self).
 pub struct Member {
     config: Config,
-    node: RawNode<Log>,
+    raft: Raft<Log>,
     wal: Wal,
     snapshots: SnapshotDir,
     encodings: Encodings,
     store: Arc<RwLock<Store>>,
     members: Members,
-    /// What the log on disk has.
-    term: u64,
-    /// Committed, to be applied.
-    committed: VecDeque<Entry>,
+    /// What the log on disk has, or will with the next sync.
+    hard_state: HardState,
+    /// The leader and role that were last told.
+    told: (u64, StateRole),
     applied: Position,
     /// Where the newest snapshot on disk is.
     snapshot: Position,
@@ -162,8 +161,16 @@ impl Member {
         if self.recorder.is_on() && message.msg_type == MessageType::MsgAppendResponse {
             self.recorder.acked(MemberId(message.from), message.index);
         }
-        // What raft refuses is old, or no longer this member's affair: a lost message, to the peer.
-        let _ = self.node.step(message);
+        // An answer of somebody who is no member any more.
+        if is_answer(message.msg_type) && self.raft.prs().get(message.from).is_none() {
+            return;
+        }
+        self.step_local(message);
+    }
+
+    fn step_local(&mut self, message: Message) {
+        // What raft refuses is old, or not its affair now: a lost message, to whoever sent it.
+        let _ = self.raft.step(message);
     }
 
     /// Proposes requests, as one message. `false`: none of them was.
@@ -174,10 +181,9 @@ impl Member {
     }
 
     fn propose_entries(&mut self, entries: Vec<Entry>) -> bool {
-        let mut message = Message { from: self.config.id.0, ..Message::default() };
-        message.set_msg_type(MessageType::MsgPropose);
+        let mut message = message(MessageType::MsgPropose, self.config.id.0);
         message.set_entries(entries.into());
-        self.node.raft.step(message).is_ok()
+        self.raft.step(message).is_ok()
     }
 
     /// Proposes a change of the configuration.
@@ -190,9 +196,9 @@ impl Member {
         let Ok(proposal) = proposal(request, change) else {
             return Err(ProposeError::Refused(ChangeRefused::Impossible));
         };
-        let is_joint = !self.node.raft.prs().conf().to_conf_state().voters_outgoing.is_empty();
+        let is_joint = !self.raft.prs().conf().to_conf_state().voters_outgoing.is_empty();
         let leaves = matches!(change, Change::LeaveJoint);
-        if self.node.raft.has_pending_conf() || is_joint != leaves {
+        if self.raft.has_pending_conf() || is_joint != leaves {
             return Err(ProposeError::Refused(ChangeRefused::Pending));
         }
         match self.propose_entries(vec![proposal.entry]) {
@@ -209,43 +215,49 @@ impl Member {
 
     /// Whether a leader's reads have an answer: not before it committed an entry of its own.
     fn can_read(&self) -> bool {
-        self.node.raft.state != StateRole::Leader || self.node.raft.commit_to_current_term()
+        self.raft.state != StateRole::Leader || self.raft.commit_to_current_term()
     }
 
     /// Lets a tick of time pass.
     pub fn tick(&mut self) {
-        self.node.tick();
+        self.raft.tick();
         self.reads.tick();
         self.tick_snapshot();
     }
 
     /// Asks for votes, unless this member has none or leads.
     pub fn campaign(&mut self) {
-        let votes = self.node.raft.promotable();
-        if votes && self.node.raft.state != StateRole::Leader {
-            let _ = self.node.campaign();
+        if self.raft.promotable() && self.raft.state != StateRole::Leader {
+            self.step_local(message(MessageType::MsgHup, 0));
         }
     }
 
     /// Hands leadership to `to`, if this member leads, or asks the leader to.
     pub fn transfer_leader(&mut self, to: MemberId) {
-        self.node.transfer_leader(to.0);
+        self.step_local(message(MessageType::MsgTransferLeader, to.0));
     }
 
     /// Learns that messages to `peer` were lost.
     pub fn unreachable(&mut self, peer: MemberId) {
-        self.node.report_unreachable(peer.0);
+        self.step_local(message(MessageType::MsgUnreachable, peer.0));
     }
 
     /// Learns that a snapshot to `peer` was lost.
     pub fn snapshot_lost(&mut self, peer: MemberId) {
-        self.node.report_snapshot(peer.0, raft::SnapshotStatus::Failure);
+        let lost = Message { reject: true, ..message(MessageType::MsgSnapStatus, peer.0) };
+        self.step_local(lost);
     }
 
     /// Whether a turn is due.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        self.node.has_ready() || !self.committed.is_empty() || self.reads.are_due(self)
+        let raft = &self.raft;
+        !raft.msgs.is_empty()
+            || !raft.read_states.is_empty()
+            || self.must_sync()
+            || self.appliable() > self.applied.index
+            || self.told != (raft.leader_id, raft.state)
+            || self.reads.are_due(self)
     }
 
     /// Whether a commit index waits to be told, which goes with the next entries if any come soon:
@@ -309,8 +321,8 @@ impl Member {
 
     /// Takes the moments at which what is proposed next was asked for, and now.
     pub(crate) fn record_proposals(&self, proposed_ns: impl Iterator<Item = u64>) {
-        if self.recorder.is_on() && self.node.raft.state == StateRole::Leader {
-            let first = self.node.raft.raft_log.last_index() + 1;
+        if self.recorder.is_on() && self.raft.state == StateRole::Leader {
+            let first = self.raft.raft_log.last_index() + 1;
             self.recorder.proposed(first, proposed_ns);
         }
     }
@@ -331,7 +343,7 @@ impl Member {
     }
 
     fn conf_state(&self) -> eraftpb::ConfState {
-        self.node.raft.prs().conf().to_conf_state()
+        self.raft.prs().conf().to_conf_state()
     }
 
     fn info(&self, line: std::fmt::Arguments<'_>) {
@@ -341,4 +353,22 @@ impl Member {
     fn warn(&self, line: std::fmt::Arguments<'_>) {
         self.log.line(Level::Warn, line);
     }
+}
+
+/// A message as raft takes it from its own side.
+fn message(kind: MessageType, from: u64) -> Message {
+    let mut message = Message { from, ..Message::default() };
+    message.set_msg_type(kind);
+    message
+}
+
+/// Whether only a member is listened to.
+fn is_answer(kind: MessageType) -> bool {
+    matches!(
+        kind,
+        MessageType::MsgAppendResponse
+            | MessageType::MsgRequestVoteResponse
+            | MessageType::MsgHeartbeatResponse
+            | MessageType::MsgRequestPreVoteResponse
+    )
 }

@@ -20,9 +20,8 @@ use crate::raft::{Change, Encodings, Log, Position, logger, proposal, wire_entry
 use crate::trace::Recorder;
 use crate::wal::{self, Metadata, SnapshotRecord, Wal};
 use raft::eraftpb::{ConfState, Entry, EntryType, HardState};
-use raft::{RawNode, ReadOnlyOption};
+use raft::{Raft, ReadOnlyOption, StateRole};
 use raftwire::raftpb;
-use std::collections::VecDeque;
 use std::sync::{Arc, RwLock};
 
 /// The largest message of entries, as etcd's; one entry goes, however large.
@@ -61,23 +60,22 @@ impl Member {
             found(&config, disk)?
         };
         let Start { wal, hard_state, conf_state, at, entries, store, members } = start;
-        let term = hard_state.term;
-        let log = Log::new(hard_state, conf_state, at, entries);
+        let log = Log::new(hard_state.clone(), conf_state, at, entries);
         let sink = config.log.clone();
-        let node = RawNode::new(&raft_config(&config, at.index), log, &logger(&sink))
+        let raft = Raft::new(&raft_config(&config, at.index), log, &logger(&sink))
             .map_err(|error| NodeError::Raft(error.to_string()))?;
         let peers = members.iter().map(|(id, known)| PeerChange::Set(id, known.urls.clone()));
         let done = Done { peers: peers.collect(), ..Done::default() };
         let ids = Arc::new(Ids::new(config.id.0, unix_ms));
         Ok(Self {
-            node,
+            raft,
             wal,
             snapshots,
             encodings: Encodings::default(),
             store: Arc::new(RwLock::new(store)),
             members,
-            term,
-            committed: VecDeque::new(),
+            hard_state,
+            told: (0, StateRole::Follower),
             applied: at,
             snapshot: at,
             is_snapshotting: false,

@@ -9,9 +9,9 @@
 //! it, and raft 3.7 reads eight bytes of it. Messages are lost, and leaders change: what is not
 //! confirmed after 500 ms is asked for again, as etcd does.
 
-use super::Member;
-use raft::ReadState;
-use raft::eraftpb::Message;
+use super::{Member, message};
+use bytes::Bytes;
+use raft::eraftpb::{Entry, Message, MessageType};
 use std::collections::VecDeque;
 
 /// How many ticks until a read is asked for again: 500 ms of ticks of 100 ms.
@@ -66,7 +66,7 @@ impl Reads {
     /// Whether there is something to ask, and somebody.
     pub(super) fn are_due(&self, member: &Member) -> bool {
         let has_any = !self.new.is_empty() || !self.held.is_empty();
-        has_any && member.node.raft.leader_id != 0 && member.can_read()
+        has_any && member.raft.leader_id != 0 && member.can_read()
     }
 
     fn confirm(&mut self, context: &[u8], index: u64) {
@@ -101,12 +101,15 @@ impl Member {
             let context = self.ids.next();
             let requests = std::mem::take(&mut self.reads.new);
             self.reads.asked.push_back(Asked { context, requests, ticks: 0 });
-            self.node.read_index(context.to_be_bytes().to_vec());
+            let context = Bytes::copy_from_slice(&context.to_be_bytes());
+            let mut read = message(MessageType::MsgReadIndex, 0);
+            read.set_entries(vec![Entry { data: context, ..Entry::default() }].into());
+            self.step_local(read);
         }
     }
 
-    pub(super) fn confirm_reads(&mut self, states: &[ReadState]) {
-        for state in states {
+    pub(super) fn confirm_reads(&mut self) {
+        for state in self.raft.read_states.drain(..) {
             self.reads.confirm(&state.request_ctx, state.index);
         }
         self.find_readable();

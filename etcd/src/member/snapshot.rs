@@ -7,7 +7,6 @@
 //! MsgSnap ─▶ install: on disk, in the log, in the state machine, before it is answered
 //! ```
 
-use super::turn::hard_state;
 use super::{Member, NodeError, PeerChange};
 use crate::kv::Store;
 use crate::members::Members;
@@ -16,7 +15,6 @@ use crate::disk::{Disk, DiskError};
 use crate::log::{Level, Sink};
 use crate::snap;
 use crate::wal::SnapshotRecord;
-use raft::SnapshotStatus;
 use raft::eraftpb::{self, Message};
 use raftwire::raftpb::{ConfState, Snapshot, SnapshotMetadata};
 use raftwire::transport::MemberId;
@@ -138,7 +136,7 @@ impl Member {
         if index > self.snapshot.index {
             self.wal.append_snapshot(&SnapshotRecord { index, term, conf_state: Some(conf_state) });
             // It counts only if the commit index on disk has reached it.
-            self.wal.set_hard_state(hard_state(&self.node.raft.hard_state()));
+            self.set_hard_state();
             self.wal.sync()?;
             self.wal.release_to(index)?;
             self.snapshot = Position { index, term };
@@ -153,7 +151,7 @@ impl Member {
             index = index.min(sent);
         }
         if index > 0 {
-            self.node.mut_store().compact(index);
+            self.raft.mut_store().compact(index);
         }
     }
 
@@ -165,7 +163,7 @@ impl Member {
     /// Makes the snapshot a follower needs, if one does.
     pub(super) fn offer_snapshot(&mut self) {
         // One that was asked for before this member applied what it needs is asked for again.
-        let Some(wanted) = self.node.mut_store().take_wanted() else { return };
+        let Some(wanted) = self.raft.mut_store().take_wanted() else { return };
         if wanted > self.applied.index {
             return;
         }
@@ -173,7 +171,7 @@ impl Member {
         let data = Some(store.encode(&self.members));
         drop(store);
         let snapshot = Snapshot { data, metadata: self.metadata() };
-        self.node.mut_store().set_snapshot(Some(snapshot.into()));
+        self.raft.mut_store().set_snapshot(Some(snapshot.into()));
         self.sent_snapshot.kept = Some((self.applied.index, 0));
     }
 
@@ -192,7 +190,7 @@ impl Member {
             *ticks += 1;
             if *ticks > KEPT_TICKS {
                 self.sent_snapshot.kept = None;
-                self.node.mut_store().set_snapshot(None);
+                self.raft.mut_store().set_snapshot(None);
             }
         }
         let mut lost = Vec::new();
@@ -205,7 +203,7 @@ impl Member {
         self.sent_snapshot.to.retain(|(_, ticks)| *ticks <= KEPT_TICKS);
         for peer in lost {
             // raft sends that peer nothing until it hears of it. One that has it has told so.
-            self.node.report_snapshot(peer, SnapshotStatus::Failure);
+            self.snapshot_lost(MemberId(peer));
         }
     }
 
@@ -236,16 +234,15 @@ impl Member {
         let record =
             SnapshotRecord { index: at.index, term: at.term, conf_state: Some(conf_state) };
         self.wal.append_snapshot(&record);
-        self.wal.set_hard_state(hard_state(&self.node.raft.hard_state()));
+        self.set_hard_state();
         self.wal.sync()?;
         self.wal.release_to(at.index)?;
         self.info(format_args!("took the snapshot of {}", at.index));
         *self.store.write().unwrap_or_else(PoisonError::into_inner) = store;
         self.set_members(members);
-        self.committed.clear();
         self.applied = at;
         self.snapshot = at;
-        self.node.mut_store().restore(at);
+        self.raft.mut_store().restore(at);
         self.find_readable();
         Ok(())
     }

@@ -72,7 +72,7 @@ pub struct Status {
 impl Member {
     /// Brings `status` up to date.
     pub fn update_status(&self, status: &mut Status) {
-        let raft = &self.node.raft;
+        let raft = &self.raft;
         status.id = self.config.id;
         status.role = match raft.state {
             StateRole::Follower => Role::Follower,

@@ -1,44 +1,40 @@
 //! A turn: what raft has made of what came since the last one leaves, is persisted, and is committed.
+//!
+//! raft-rs has a type for this, `RawNode`, whose `Ready` is a copy of everything that is to be done. Here
+//! it is done from where it lies in `Raft`, which spares three copies of each entry's head and half of
+//! the allocations of a commit. The order is `RawNode`'s:
+//!
+//! | | leader | others |
+//! |---|---|---|
+//! | before the disk | messages leave | |
+//! | on disk | snapshot, entries, term and vote | the same |
+//! | after it | what was persisted counts for the commit; messages leave | messages leave |
+//! | never | | what is not on disk is not told |
 
 use super::{Member, NodeError, Send};
 use crate::raft::{Envelope, wire_entry};
-use raft::eraftpb::{HardState, Message, MessageType};
-use raft::{Ready, StateRole};
+use raft::StateRole;
+use raft::eraftpb::{Message, MessageType};
 use raftwire::raftpb;
 use raftwire::transport::MemberId;
 
 /// A turn that has begun, to be [persisted](Member::persist).
 #[derive(Debug)]
-pub struct Turn {
-    ready: Option<Ready>,
-}
+#[must_use = "what it began is to be persisted"]
+pub struct Turn(());
 
 impl Member {
     /// Begins a turn: asks what is to be read, and sends what need not wait for the disk.
     pub fn begin(&mut self, send: &mut Send<'_>) -> Turn {
         self.ask_reads();
-        if !self.node.has_ready() {
-            return Turn { ready: None };
-        }
-        let mut ready = self.node.ready();
-        if let Some(state) = ready.ss() {
-            self.tell_leader(state.leader_id, state.raft_state);
-        }
+        self.tell_leader();
         // A new vote or term is on disk before anybody hears of it, though it led at once.
-        if !self.changes_term(&ready) {
-            for message in ready.take_messages() {
-                self.send(message, send);
-            }
+        if self.raft.state == StateRole::Leader && !self.changes_vote() {
+            self.send_all(send);
+            self.recorder.encoded();
         }
-        self.recorder.encoded();
-        self.confirm_reads(ready.read_states());
-        let committed = ready.take_committed_entries();
-        self.take_committed(committed);
-        Turn { ready: Some(ready) }
-    }
-
-    fn changes_term(&self, ready: &Ready) -> bool {
-        ready.must_sync() && ready.hs().is_some_and(|state| state.term != self.term)
+        self.confirm_reads();
+        Turn(())
     }
 
     /// Waits until everything of the turn that must not be lost is on disk, and sends what waited for
@@ -48,59 +44,87 @@ impl Member {
     ///
     /// It is not on disk, and nothing was sent.
     pub fn persist(&mut self, turn: Turn, send: &mut Send<'_>) -> Result<(), NodeError> {
-        let Some(mut ready) = turn.ready else { return Ok(()) };
-        if !ready.snapshot().is_empty() {
-            self.install(ready.snapshot())?;
+        let Turn(()) = turn;
+        let must_sync = self.must_sync();
+        let snapshot = self.raft.raft_log.unstable_snapshot().clone();
+        if let Some(snapshot) = &snapshot {
+            self.install(snapshot)?;
         }
         self.recorder.wal_begin();
-        for entry in ready.entries() {
+        let log = &mut self.raft.r.raft_log;
+        for entry in log.unstable.entries.iter() {
             match self.encodings.of(entry) {
                 Some(encoding) => self.wal.append_encoded(entry.index, &encoding),
                 None => self.wal.append(wire_entry(entry)),
             }
         }
         self.encodings.clear();
-        if let Some(state) = ready.hs() {
-            self.term = state.term;
-            self.wal.set_hard_state(hard_state(state));
-        }
-        if ready.must_sync() {
+        self.set_hard_state();
+        if must_sync {
             self.recorder.fsync_begin();
             self.wal.sync()?;
             self.recorder.fsync_end();
         }
-        let entries = ready.take_entries();
-        self.node.mut_store().append(entries);
-        self.send_all(ready.take_messages(), send);
-        self.send_all(ready.take_persisted_messages(), send);
+        self.persisted(snapshot.map(|snapshot| snapshot.get_metadata().index));
+        self.send_all(send);
         self.recorder.ack_queued();
-        let installed = (!ready.snapshot().is_empty()).then_some(self.applied.index);
-        let mut light = self.node.advance_append(ready);
-        if let Some(index) = installed {
-            self.node.advance_apply_to(index);
-        }
-        self.send_all(light.take_messages(), send);
-        self.take_committed(light.take_committed_entries());
         Ok(())
     }
 
-    fn take_committed(&mut self, entries: Vec<raft::eraftpb::Entry>) {
-        if let Some(last) = entries.last() {
-            self.recorder.committed(last.index);
+    /// Tells raft what is on disk now.
+    fn persisted(&mut self, snapshot: Option<u64>) {
+        if let Some(index) = snapshot {
+            self.raft.raft_log.stable_snap(index);
+            self.raft.on_persist_snap(index);
+            self.raft.commit_apply(index);
         }
-        self.committed.extend(entries);
+        let log = &mut self.raft.r.raft_log;
+        if let Some(last) = log.unstable.entries.last() {
+            let (index, term) = (last.index, last.term);
+            log.store.append(log.unstable.entries.iter().cloned());
+            log.stable_entries(index, term);
+            self.raft.on_persist_entries(index, term);
+        }
     }
 
-    fn send_all(&mut self, mut messages: Vec<Message>, send: &mut Send<'_>) {
-        // Of several answers to appends the last says it all, as in etcd.
-        let mut answers = messages.iter().enumerate().rev().filter(|(_, m)| is_answer(m));
-        let last = answers.next().map(|(position, _)| position);
-        for (position, message) in messages.drain(..).enumerate() {
-            if is_answer(&message) && Some(position) != last {
-                continue;
-            }
-            self.send(message, send);
+    /// Whether there is something that must not be lost.
+    pub(super) fn must_sync(&self) -> bool {
+        let log = &self.raft.raft_log;
+        !log.unstable_entries().is_empty()
+            || log.unstable_snapshot().is_some()
+            || self.changes_vote()
+    }
+
+    fn changes_vote(&self) -> bool {
+        let known = &self.hard_state;
+        (self.raft.term, self.raft.vote) != (known.term, known.vote)
+    }
+
+    /// Adds term, vote and commit index to what goes to disk next, where they changed. A commit index by
+    /// itself waits for company: it is known again from the leader.
+    pub(super) fn set_hard_state(&mut self) {
+        let state = self.raft.hard_state();
+        if state != self.hard_state {
+            self.wal.set_hard_state(raftpb::HardState {
+                term: state.term,
+                vote: state.vote,
+                commit: state.commit,
+            });
+            self.hard_state = state;
         }
+    }
+
+    fn send_all(&mut self, send: &mut Send<'_>) {
+        let mut messages = std::mem::take(&mut self.raft.msgs);
+        // Of several answers to appends the last says it all, as in etcd.
+        let last = messages.iter().rposition(takes_entries);
+        for (position, message) in messages.drain(..).enumerate() {
+            if last.is_none_or(|last| last == position || !takes_entries(&message)) {
+                self.send(message, send);
+            }
+        }
+        // None were added meanwhile; the list is kept for the next turn.
+        self.raft.msgs = messages;
     }
 
     fn send(&mut self, message: Message, send: &mut Send<'_>) {
@@ -110,33 +134,36 @@ impl Member {
         if message.msg_type == MessageType::MsgSnapshot {
             self.sent_snapshot(&message);
         }
-        if self.node.raft.state == StateRole::Leader {
+        if self.raft.state == StateRole::Leader {
             self.notices.send(message, send);
         } else {
             send(&Envelope(message));
         }
     }
 
-    fn tell_leader(&mut self, leader: u64, role: StateRole) {
-        let term = self.node.raft.term;
-        match (leader, role) {
-            (0, StateRole::Follower) => self.info(format_args!("no leader in term {term}")),
-            (0, _) => {}
-            (leader, StateRole::Leader) if leader == self.config.id.0 => {
-                self.info(format_args!("leads from term {term} on"));
-            }
-            (leader, _) => {
+    fn tell_leader(&mut self) {
+        let (leader, role) = (self.raft.leader_id, self.raft.state);
+        if self.told == (leader, role) {
+            return;
+        }
+        self.told = (leader, role);
+        let term = self.raft.term;
+        match role {
+            StateRole::Leader => self.info(format_args!("leads from term {term} on")),
+            _ if leader != 0 => {
                 self.info(format_args!("follows {} in term {term}", MemberId(leader)));
             }
+            StateRole::Follower => self.info(format_args!("no leader in term {term}")),
+            StateRole::PreCandidate | StateRole::Candidate => {}
+        }
+        if role != StateRole::Leader {
+            // Of a term it no longer leads.
+            self.notices.clear();
         }
     }
 }
 
-/// An answer that takes entries: later ones cover it.
-fn is_answer(message: &Message) -> bool {
+/// Whether it answers an append by taking it: later answers cover it.
+fn takes_entries(message: &Message) -> bool {
     message.msg_type == MessageType::MsgAppendResponse && !message.reject
-}
-
-pub(super) fn hard_state(state: &HardState) -> raftpb::HardState {
-    raftpb::HardState { term: state.term, vote: state.vote, commit: state.commit }
 }

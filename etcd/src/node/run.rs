@@ -264,9 +264,7 @@ impl Loop {
     /// Tells who waits what came of it.
     fn answer(&mut self) {
         let done = self.member.take_done();
-        if !done.is_empty() {
-            self.tell(done);
-        }
+        self.tell(done);
     }
 
     fn tell(&mut self, mut done: Done) {

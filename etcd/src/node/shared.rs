@@ -7,7 +7,7 @@ use crate::log::Sink;
 use crate::member::{Applied, Ids, Member, NodeError, ProposeError, ReadError, Status};
 use crate::raft::{Change, Envelope};
 use crate::trace::Recorder;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use raftwire::transport::MemberId;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -47,7 +47,14 @@ pub(super) struct Waiting {
     pub(super) proposals: Vec<Proposal>,
     pub(super) asks: Vec<Ask>,
     pub(super) received: Vec<Received>,
+    /// Where proposals are encoded.
+    encoded: BytesMut,
 }
+
+/// How much is allocated at a time for the requests of many, and how much is left over at most. An entry
+/// that stays in the log keeps its neighbours, which stay as long.
+const ENCODED_BYTES: usize = 64 << 10;
+const ENCODED_BYTES_MIN: usize = 1 << 10;
 
 impl Waiting {
     pub(super) fn is_empty(&self) -> bool {
@@ -121,7 +128,10 @@ impl Shared {
     /// Gives the loop what waits, in exchange for what it has dealt with.
     pub(super) fn swap(&self, taken: &mut Waiting) {
         self.is_woken.store(false, Ordering::Release);
-        std::mem::swap(&mut *self.waiting(), taken);
+        let mut waiting = self.waiting();
+        std::mem::swap(&mut waiting.proposals, &mut taken.proposals);
+        std::mem::swap(&mut waiting.asks, &mut taken.asks);
+        std::mem::swap(&mut waiting.received, &mut taken.received);
     }
 
     pub(super) fn next_id(&self) -> u64 {
@@ -135,10 +145,17 @@ impl Shared {
         let proposed_ns = self.recorder.moment().unwrap_or_default();
         let (answer, answered) = oneshot::channel();
         let id = self.next_id();
-        let data = request.encode(id);
-        let proposal = Proposal { request: id, data, answer, proposed_ns };
+        let mut waiting = self.waiting();
         if !self.has_ended() {
-            self.waiting().proposals.push(proposal);
+            let Waiting { proposals, encoded, .. } = &mut *waiting;
+            // Many requests share one allocation, as their entries lie side by side in the log.
+            if encoded.capacity() < ENCODED_BYTES_MIN {
+                *encoded = BytesMut::with_capacity(ENCODED_BYTES);
+            }
+            request.encode(id, encoded);
+            let data = encoded.split().freeze();
+            proposals.push(Proposal { request: id, data, answer, proposed_ns });
+            drop(waiting);
             self.wake();
         }
         answered
@@ -152,8 +169,10 @@ impl Shared {
 
     /// Asks; what is asked of a member that ended is dropped, which its asker sees.
     pub(super) fn tell(&self, ask: Ask) {
+        let mut waiting = self.waiting();
         if !self.has_ended() {
-            self.waiting().asks.push(ask);
+            waiting.asks.push(ask);
+            drop(waiting);
             self.wake();
         }
     }
@@ -191,9 +210,10 @@ impl Shared {
     }
 
     pub(super) fn end(&self, why: Option<NodeError>) {
+        // Who asked between the loop's last look and now, and nobody after that.
+        let mut waiting = self.waiting();
         self.end.send_replace(Some(why.map(Arc::new)));
-        // Who asked between the loop's last look and now.
-        *self.waiting() = Waiting::default();
+        *waiting = Waiting::default();
     }
 
     pub(super) async fn ended(&self) -> Option<Arc<NodeError>> {

@@ -55,6 +55,14 @@ impl Log {
         }
     }
 
+    /// Returns the entry of `index`, if it is there.
+    pub(crate) fn entry(&self, index: u64) -> Option<&Entry> {
+        if index <= self.compacted.index {
+            return None;
+        }
+        self.entries.get(self.offset(index))
+    }
+
     /// Adds entries that were persisted; they replace those that have their indexes, and all behind.
     pub(crate) fn append(&mut self, entries: impl IntoIterator<Item = Entry>) {
         for entry in entries {

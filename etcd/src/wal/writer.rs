@@ -217,9 +217,22 @@ impl Wal {
     }
 
     /// Adds a snapshot's record to the batch. The snapshot itself is durable already.
+    ///
+    /// If the snapshot is ahead of the commit index that has a record, it was received: then a hard
+    /// state that commits it goes right behind it. Entries that follow it have none to follow
+    /// otherwise, should a crash leave those and not the hard state at the end of the batch.
     pub fn append_snapshot(&mut self, record: &SnapshotRecord) {
         self.put(RecordKind::SNAPSHOT, &[&record.encode()]);
         self.last_index = self.last_index.max(record.index);
+        if record.index > self.hard_state.commit {
+            let HardState { term, vote, .. } = self.next_hard_state.unwrap_or(self.hard_state);
+            // Whoever was sent it knows its term, and has not voted in it yet.
+            let (term, vote) = if term < record.term { (record.term, 0) } else { (term, vote) };
+            self.put_hard_state(HardState { term, vote, commit: record.index });
+            if let Some(state) = &mut self.next_hard_state {
+                state.commit = state.commit.max(record.index);
+            }
+        }
     }
 
     /// Sets the hard state, which goes behind everything else in the batch.
@@ -299,7 +312,9 @@ impl Wal {
     }
 
     fn try_sync(&mut self) -> Result<(), DiskError> {
-        self.put_hard_state();
+        if let Some(state) = self.next_hard_state.take() {
+            self.put_hard_state(state);
+        }
         let bytes = self.staging.batched_bytes();
         if bytes > 0 {
             self.staging.write(&mut *self.last.file)?;
@@ -315,9 +330,9 @@ impl Wal {
         Ok(())
     }
 
-    fn put_hard_state(&mut self) {
-        if let Some(state) = self.next_hard_state.take() {
-            self.staging.put(RecordKind::HARD_STATE, &[Small::hard_state(state).as_slice()]);
+    fn put_hard_state(&mut self, state: HardState) {
+        if state != self.hard_state {
+            self.put(RecordKind::HARD_STATE, &[Small::hard_state(state).as_slice()]);
             self.hard_state = state;
         }
     }

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 /// How long an answer may take before a test gives up on it: longer than a member does.
 const ANSWER: Duration = Duration::from_secs(20);
 /// Lines of each member's log that are shown of a test that failed.
-const LOG_LINES_SHOWN: usize = 40;
+const LOG_LINES_SHOWN: usize = 400;
 
 /// What all members are started with.
 #[derive(Clone, Debug)]
@@ -34,6 +34,11 @@ impl Options {
 
     pub(crate) fn members(self, members: u64) -> Self {
         Self { members, ..self }
+    }
+
+    pub(crate) fn switch(mut self, name: &str) -> Self {
+        self.flags.push(format!("--{name}"));
+        self
     }
 
     pub(crate) fn flag(mut self, name: &str, value: impl ToString) -> Self {

@@ -41,6 +41,8 @@ struct Shared {
     is_ended: bool,
     held: BTreeSet<Link>,
     cut: BTreeSet<Link>,
+    /// Proxies that are no more.
+    closed: BTreeSet<SocketAddr>,
     /// Where the members themselves listen.
     members: BTreeMap<u64, SocketAddr>,
     connections: HashMap<u64, Connection>,
@@ -49,6 +51,7 @@ struct Shared {
 
 struct Connection {
     link: Link,
+    proxy: SocketAddr,
     dialed: TcpStream,
     accepted: TcpStream,
 }
@@ -70,9 +73,14 @@ impl Links {
         format!("http://{address}")
     }
 
-    /// Makes one more proxy of a member, as if it had moved, and returns its url.
-    pub(crate) fn another_url(&mut self, member: u64) -> String {
-        self.addresses.remove(&member);
+    /// Ends a member's proxy and makes another, as if it had moved, and returns its new url.
+    pub(crate) fn move_member(&mut self, member: u64) -> String {
+        let address = self.addresses.remove(&member).expect("it has a proxy");
+        let mut shared = self.state.lock();
+        shared.closed.insert(address);
+        shared.end_connections(|connection| connection.proxy == address);
+        drop(shared);
+        self.state.changed.notify_all();
         self.url(member)
     }
 
@@ -84,7 +92,7 @@ impl Links {
     pub(crate) fn cut(&self, link: Link) {
         let mut shared = self.state.lock();
         shared.cut.insert(link);
-        shared.end_connections(|of| of == link);
+        shared.end_connections(|connection| connection.link == link);
         drop(shared);
         self.state.changed.notify_all();
     }
@@ -140,8 +148,12 @@ impl State {
 }
 
 impl Shared {
-    fn end_connections(&mut self, ends: impl Fn(Link) -> bool) {
-        for connection in self.connections.values().filter(|connection| ends(connection.link)) {
+    fn is_over(&self, proxy: SocketAddr) -> bool {
+        self.is_ended || self.closed.contains(&proxy)
+    }
+
+    fn end_connections(&self, ends: impl Fn(&Connection) -> bool) {
+        for connection in self.connections.values().filter(|connection| ends(connection)) {
             // It may have ended by itself.
             let _ = connection.dialed.shutdown(Shutdown::Both);
             let _ = connection.accepted.shutdown(Shutdown::Both);
@@ -157,20 +169,25 @@ fn serve(state: &Arc<State>, member: u64) -> (SocketAddr, thread::JoinHandle<()>
     listener.set_nonblocking(true).unwrap();
     let state = Arc::clone(state);
     let acceptor = thread::spawn(move || {
-        while !state.lock().is_ended {
+        while !state.lock().is_over(address) {
             let Ok((dialed, _)) = listener.accept() else {
                 thread::sleep(super::POLL);
                 continue;
             };
             let state = Arc::clone(&state);
             // Ends with the connection.
-            thread::spawn(move || forward(&state, member, dialed));
+            thread::spawn(move || forward(&state, member, address, dialed));
         }
     });
     (address, acceptor)
 }
 
-fn forward(state: &State, member: u64, mut dialed: TcpStream) -> io::Result<()> {
+fn forward(
+    state: &State,
+    member: u64,
+    proxy: SocketAddr,
+    mut dialed: TcpStream,
+) -> io::Result<()> {
     dialed.set_nonblocking(false)?;
     dialed.set_nodelay(true)?;
     let head = head(&mut dialed)?;
@@ -184,13 +201,13 @@ fn forward(state: &State, member: u64, mut dialed: TcpStream) -> io::Result<()> 
     accepted.set_nodelay(true)?;
     let number = {
         let mut shared = state.lock();
-        if shared.cut.contains(&link) || shared.is_ended {
+        if shared.cut.contains(&link) || shared.is_over(proxy) {
             return Ok(());
         }
         shared.next += 1;
         let number = shared.next;
         let (dialed, accepted) = (dialed.try_clone()?, accepted.try_clone()?);
-        shared.connections.insert(number, Connection { link, dialed, accepted });
+        shared.connections.insert(number, Connection { link, proxy, dialed, accepted });
         number
     };
     let forwarded = accepted.write_all(&head).and_then(|()| {

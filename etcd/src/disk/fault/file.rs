@@ -1,6 +1,6 @@
 //! An open file of a disk that crashes.
 
-use super::FaultDisk;
+use super::{FaultDisk, SECTOR_BYTES};
 use super::world::{Outcome, World};
 use crate::disk::{BLOCK_BYTES, DiskError, File, Operation};
 use std::io::{self, ErrorKind};
@@ -51,10 +51,16 @@ impl FaultFile {
                     Ok(())
                 }
                 Outcome::Failed(error) => {
-                    // A crash keeps any of it; a disk that is full takes what comes first.
-                    let written =
-                        if world.crashed { bytes.len() } else { world.random_below(bytes.len()) };
-                    world.content(node).write(position(offset), &bytes[..written], false);
+                    // A crash keeps any of it; a disk that is full takes the sectors that come first.
+                    if world.crashed {
+                        world.content(node).write(position(offset), bytes, false);
+                    } else {
+                        let end = position(offset) + world.random_to(bytes.len());
+                        let end = end - end % SECTOR_BYTES;
+                        let written = end.saturating_sub(position(offset));
+                        world.content(node).write(position(offset), &bytes[..written], false);
+                        world.decide(node);
+                    }
                     Err(error)
                 }
             }

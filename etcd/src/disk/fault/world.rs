@@ -135,13 +135,13 @@ impl World {
         }
     }
 
-    /// The content of a node, and what decides.
+    /// Decides what becomes of what was written to a file and is not durable.
     pub(super) fn decide(&mut self, node: usize) {
         let mut random = self.random.fork();
         self.content(node).decide(&mut random);
     }
 
-    pub(super) fn random_below(&mut self, count: usize) -> usize {
+    pub(super) fn random_to(&mut self, count: usize) -> usize {
         self.random.usize(..=count)
     }
 
@@ -199,7 +199,7 @@ impl World {
     fn place<'a>(&self, path: &'a Path) -> io::Result<(usize, &'a str)> {
         let name = path.file_name().and_then(|name| name.to_str());
         let name = name.ok_or(ErrorKind::InvalidFilename)?;
-        Ok((self.find_dir(path.parent().unwrap_or(Path::new("/")))?, name))
+        Ok((self.find_dir(path.parent().unwrap_or_else(|| Path::new("/")))?, name))
     }
 
     pub(super) fn create(&mut self, path: &Path) -> io::Result<usize> {
