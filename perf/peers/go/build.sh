@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the peer, member and transport programs of every etcd version: build.sh OUTDIR
+# Builds the programs around every etcd version: build.sh OUTDIR
 # Not here: tests (`go test ./...` in each module) and choosing versions (each go.mod).
 set -eu
 
@@ -24,7 +24,7 @@ minor=$(printf '%s\n' "$version" | sed -n 's/.*go1\.\([0-9][0-9]*\).*/\1/p')
 export CGO_ENABLED=0
 for version in 3.6 3.7; do
     module=$here/v${version/./}
-    for program in peer member transport; do
+    for program in peer member transport commit wal; do
         (cd "$module" && go build -trimpath -buildvcs=false -o "$out/$program-$version" "./cmd/$program") ||
             fail "cannot build $program-$version; where the lines above speak of downloads, the modules in $module/go.sum are missing and no module proxy was reached"
     done

@@ -112,6 +112,8 @@ func (e *End) Logged(l Log) {
 // Log is a line of rafthttp's log, with the fields that matter here.
 type Log struct {
 	Message, Writer, Reader string
+	// Peer is the other member's id as etcd prints it.
+	Peer string
 	// Warning is set for whatever is more than information.
 	Warning bool
 	Error   string

@@ -7,11 +7,7 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/http"
-	"time"
 
-	"github.com/soheilhy/cmux"
-	"go.etcd.io/etcd/client/pkg/v3/transport"
 	"go.etcd.io/etcd/client/pkg/v3/types"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/rafthttp"
 	stats "go.etcd.io/etcd/server/v3/etcdserver/api/v2stats"
@@ -22,9 +18,6 @@ import (
 	"raftwire/perf/peers/drivers"
 	"raftwire/perf/peers/v36/codec"
 )
-
-// etcd's for an election timeout of 1 s, which is its default.
-const dialTimeout = 2 * time.Second
 
 type link struct {
 	end      *drivers.End
@@ -39,10 +32,7 @@ type link struct {
 // Listen opens the listener. Whoever dials it waits until there is a peer, as in etcd, which adds
 // its peers before it serves.
 func Listen(config drivers.Config, end *drivers.End) (drivers.Link, error) {
-	listener, err := transport.NewListenerWithOpts("127.0.0.1:0", "http",
-		transport.WithTLSInfo(&transport.TLSInfo{}),
-		transport.WithSocketOpts(&transport.SocketOpts{}),
-		transport.WithTimeout(rafthttp.ConnReadTimeout, rafthttp.ConnWriteTimeout))
+	listener, err := Listener()
 	if err != nil {
 		return nil, err
 	}
@@ -52,12 +42,12 @@ func Listen(config drivers.Config, end *drivers.End) (drivers.Link, error) {
 	if err != nil {
 		return nil, err
 	}
-	logger := zap.New(&watcher{end})
+	logger := zap.New(Watcher(end.Logged))
 	id := types.ID(config.ID)
 	critical := make(chan error, 1)
 	l.rafthttp = &rafthttp.Transport{
 		Logger:      logger,
-		DialTimeout: dialTimeout,
+		DialTimeout: DialTimeout,
 		ID:          id,
 		URLs:        urls,
 		ClusterID:   types.ID(config.Cluster),
@@ -85,16 +75,7 @@ func (l *link) Connect(url string) error {
 		return nil
 	}
 	l.rafthttp.AddPeer(l.peer, []string{url})
-	handler := l.rafthttp.Handler()
-	mux := http.NewServeMux()
-	mux.HandleFunc("/", http.NotFound)
-	mux.Handle(rafthttp.RaftPrefix, handler)
-	mux.Handle(rafthttp.RaftPrefix+"/", handler)
-	l.server = drivers.NewServer(mux)
-	// etcd still asks here what each connection speaks, though nothing but HTTP is left.
-	m := cmux.New(l.listener)
-	go l.server.Serve(m.Match(cmux.Any()))
-	go m.Serve()
+	l.server = Serve(l.listener, l.rafthttp.Handler())
 	return nil
 }
 

@@ -9,7 +9,10 @@ import (
 	"raftwire/perf/peers/drivers"
 )
 
-type watcher struct{ end *drivers.End }
+// Watcher is a log whose lines are told to whoever watches.
+func Watcher(logged func(drivers.Log)) zapcore.Core { return &watcher{logged} }
+
+type watcher struct{ logged func(drivers.Log) }
 
 // Enabled is as in etcd, whose default is information and more.
 func (w *watcher) Enabled(level zapcore.Level) bool { return level >= zapcore.InfoLevel }
@@ -31,13 +34,15 @@ func (w *watcher) Write(e zapcore.Entry, fields []zapcore.Field) error {
 			line.Writer = f.String
 		case "stream-reader-type":
 			line.Reader = f.String
+		case "remote-peer-id":
+			line.Peer = f.String
 		case "error":
 			if err, ok := f.Interface.(error); ok {
 				line.Error = err.Error()
 			}
 		}
 	}
-	w.end.Logged(line)
+	w.logged(line)
 	return nil
 }
 

@@ -1,0 +1,11 @@
+// etcd 3.6's WAL, written and read.
+
+package walfile
+
+import (
+	"testing"
+
+	"raftwire/perf/peers/drivers/golden"
+)
+
+func TestWAL(t *testing.T) { golden.WAL(t, Files{}) }

@@ -1,0 +1,10 @@
+// commit: a member of a cluster on etcd 3.7's raft, WAL and rafthttp, driven by lines of JSON.
+// Not here: a running etcd, which is the program member.
+package main
+
+import (
+	"raftwire/perf/peers/drivers"
+	"raftwire/perf/peers/v37/commit"
+)
+
+func main() { drivers.CommitMain(commit.Start) }
