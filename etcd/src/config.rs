@@ -28,6 +28,9 @@ pub struct Config {
     /// How many ticks without a leader make a follower ask for votes; 10 by default, as etcd, and up to
     /// twice that by chance.
     pub election_ticks: usize,
+    /// What the chance in election timeouts follows from, for what is to be repeated exactly; none by
+    /// default: every member's and every life's are others.
+    pub election_seed: Option<u64>,
     /// Whether a member that would ask for votes first asks whether it would get them, so that one that
     /// was cut off does not disturb the others; as etcd from 3.5 on, it does by default.
     pub pre_vote: bool,
@@ -76,6 +79,7 @@ impl Config {
             join: false,
             tick: Duration::from_millis(100),
             election_ticks: 10,
+            election_seed: None,
             pre_vote: true,
             check_quorum: true,
             snapshot_entries: 10_000,

@@ -18,6 +18,8 @@ pub(crate) struct MemberRecord {
     pub(crate) urls: Vec<String>,
     #[prost(bool, tag = "3")]
     pub(crate) is_learner: bool,
+    #[prost(bool, tag = "4")]
+    pub(crate) is_leaving: bool,
 }
 
 /// A member.
@@ -25,6 +27,8 @@ pub(crate) struct MemberRecord {
 pub(crate) struct Known {
     pub(crate) urls: Vec<PeerUrl>,
     pub(crate) is_learner: bool,
+    /// A joint change removes it, and has not been left: until then it still has its say.
+    pub(crate) is_leaving: bool,
 }
 
 /// Why a change of the configuration that was committed changes nothing. All members say so alike.
@@ -63,6 +67,15 @@ impl fmt::Display for ChangeRefused {
 
 impl std::error::Error for ChangeRefused {}
 
+/// How changes are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// At once.
+    Simple,
+    /// What is removed goes when the joint change is left.
+    Joint,
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Members {
     known: BTreeMap<u64, Known>,
@@ -74,7 +87,8 @@ impl Members {
         let known = records.into_iter().map(|record| {
             // They were addresses when they were written; what is none any more is not dialed.
             let urls = record.urls.iter().filter_map(|url| url.parse().ok()).collect();
-            (record.id, Known { urls, is_learner: record.is_learner })
+            let MemberRecord { id, is_learner, is_leaving, .. } = record;
+            (id, Known { urls, is_learner, is_leaving })
         });
         Self { known: known.collect(), removed: removed.into_iter().collect() }
     }
@@ -84,6 +98,7 @@ impl Members {
             id,
             urls: known.urls.iter().map(PeerUrl::to_string).collect(),
             is_learner: known.is_learner,
+            is_leaving: known.is_leaving,
         });
         (records.collect(), self.removed.iter().copied().collect())
     }
@@ -101,16 +116,25 @@ impl Members {
     }
 
     /// Makes all of `changes`, or none.
-    pub(crate) fn apply(&mut self, changes: &[Change]) -> Result<(), ChangeRefused> {
+    pub(crate) fn apply(&mut self, changes: &[Change], kind: Kind) -> Result<(), ChangeRefused> {
         let mut changed = self.clone();
         for change in changes {
-            changed.apply_one(change)?;
+            changed.apply_one(change, kind)?;
         }
         *self = changed;
         Ok(())
     }
 
-    fn apply_one(&mut self, change: &Change) -> Result<(), ChangeRefused> {
+    /// Removes those that a joint change removes, now that it is left.
+    pub(crate) fn leave_joint(&mut self) -> Vec<MemberId> {
+        let leaving = self.known.iter().filter(|(_, known)| known.is_leaving);
+        let gone: Vec<_> = leaving.map(|(id, _)| *id).collect();
+        self.known.retain(|_, known| !known.is_leaving);
+        self.removed.extend(&gone);
+        gone.into_iter().map(MemberId).collect()
+    }
+
+    fn apply_one(&mut self, change: &Change, kind: Kind) -> Result<(), ChangeRefused> {
         match change {
             Change::AddVoter { id, urls } | Change::AddLearner { id, urls } => {
                 if self.is_removed(*id) {
@@ -121,7 +145,7 @@ impl Members {
                 }
                 self.check_urls(*id, urls)?;
                 let is_learner = matches!(change, Change::AddLearner { .. });
-                self.known.insert(id.0, Known { urls: urls.clone(), is_learner });
+                self.known.insert(id.0, Known { urls: urls.clone(), is_learner, is_leaving: false });
             }
             Change::Promote { id } => {
                 let known = self.member(*id)?;
@@ -135,9 +159,13 @@ impl Members {
                 self.member(*id)?.urls.clone_from(urls);
             }
             Change::Remove { id } => {
-                self.member(*id)?;
-                self.known.remove(&id.0);
-                self.removed.insert(id.0);
+                let known = self.member(*id)?;
+                if kind == Kind::Joint {
+                    known.is_leaving = true;
+                } else {
+                    self.known.remove(&id.0);
+                    self.removed.insert(id.0);
+                }
             }
             // What they hold was taken apart.
             Change::Joint(_) | Change::LeaveJoint => {}
@@ -172,7 +200,7 @@ mod tests {
         let mut members = Members::default();
         let voter = Change::AddVoter { id: MemberId(1), urls: urls(1) };
         let learner = Change::AddLearner { id: MemberId(2), urls: urls(2) };
-        members.apply(&[voter, learner]).unwrap();
+        members.apply(&[voter, learner], Kind::Simple).unwrap();
         members
     }
 
@@ -180,8 +208,8 @@ mod tests {
     fn refuses_what_etcd_refuses() {
         let (one, two_, three) = (MemberId(1), MemberId(2), MemberId(3));
         let mut members = two();
-        members.apply(&[Change::AddVoter { id: three, urls: urls(3) }]).unwrap();
-        members.apply(&[Change::Remove { id: three }]).unwrap();
+        let add = Change::AddVoter { id: three, urls: urls(3) };
+        members.apply(&[add, Change::Remove { id: three }], Kind::Simple).unwrap();
         for (change, refused) in [
             (Change::AddVoter { id: one, urls: urls(9) }, ChangeRefused::Exists(one)),
             (Change::AddLearner { id: three, urls: urls(9) }, ChangeRefused::Removed(three)),
@@ -194,7 +222,8 @@ mod tests {
             (Change::Remove { id: three }, ChangeRefused::Removed(three)),
         ] {
             let before = members.clone();
-            assert_eq!(members.apply(std::slice::from_ref(&change)), Err(refused), "{change:?}");
+            let changes = std::slice::from_ref(&change);
+            assert_eq!(members.apply(changes, Kind::Simple), Err(refused), "{change:?}");
             assert_eq!(members, before);
         }
     }
@@ -204,9 +233,13 @@ mod tests {
         let mut members = two();
         let good = Change::Promote { id: MemberId(2) };
         let bad = Change::Promote { id: MemberId(1) };
-        assert!(members.apply(&[good.clone(), bad]).is_err());
+        assert!(members.apply(&[good.clone(), bad], Kind::Joint).is_err());
         assert_eq!(members, two());
-        members.apply(&[good, Change::Remove { id: MemberId(1) }]).unwrap();
+        members.apply(&[good, Change::Remove { id: MemberId(1) }], Kind::Joint).unwrap();
+        assert!(!members.is_removed(MemberId(1)));
+        let (records, removed) = members.records();
+        assert_eq!(Members::of(records, removed), members);
+        assert_eq!(members.leave_joint(), [MemberId(1)]);
         let left: Vec<_> = members.iter().map(|(id, known)| (id.0, known.is_learner)).collect();
         assert_eq!(left, [(2, false)]);
         assert!(members.is_removed(MemberId(1)));
@@ -215,7 +248,8 @@ mod tests {
     #[test]
     fn may_be_updated_to_its_own_address() {
         let mut members = two();
-        members.apply(&[Change::Update { id: MemberId(1), urls: urls(1) }]).unwrap();
+        let update = Change::Update { id: MemberId(1), urls: urls(1) };
+        members.apply(&[update], Kind::Simple).unwrap();
         let (records, removed) = members.records();
         assert_eq!(Members::of(records, removed), members);
     }

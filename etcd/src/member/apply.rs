@@ -2,11 +2,10 @@
 
 use super::{Applied, Member, NodeError, PeerChange};
 use crate::kv::{Command, Outcome};
-use crate::members::ChangeRefused;
+use crate::members::{ChangeRefused, Kind};
 use crate::raft::{Change, Position, step_of};
 use raft::eraftpb::{Entry, EntryType};
-use raftwire::transport::MemberId;
-use std::fmt;
+use raftwire::transport::{MemberId, PeerUrl};
 use std::sync::PoisonError;
 
 /// How many entries are applied before messages have their turn again.
@@ -96,7 +95,7 @@ impl Member {
         match &result {
             Ok(()) => {
                 for change in &step.changes {
-                    self.tell_peers(change);
+                    self.tell_change(change);
                 }
             }
             Err(refused) => self.warn(format_args!("entry {index} changes nothing: {refused}")),
@@ -111,7 +110,8 @@ impl Member {
         native: Option<&raft::eraftpb::ConfChangeV2>,
     ) -> Result<(), ChangeRefused> {
         let before = self.members.clone();
-        self.members.apply(changes)?;
+        let joint = native.is_some_and(|native| native.enter_joint().is_some());
+        self.members.apply(changes, if joint { Kind::Joint } else { Kind::Simple })?;
         // raft hears of it only now, since it takes what members must refuse.
         if let Some(native) = native
             && self.raft.apply_conf_change(native).is_err()
@@ -119,43 +119,56 @@ impl Member {
             self.members = before;
             return Err(ChangeRefused::Impossible);
         }
+        if native.is_some_and(|native| native.leave_joint()) {
+            for id in self.members.leave_joint() {
+                self.tell_removed(id);
+            }
+        }
         Ok(())
     }
 
-    fn tell_peers(&mut self, change: &Change) {
-        self.info(format_args!("{}", Told(change)));
-        match change {
-            Change::AddVoter { id, urls }
-            | Change::AddLearner { id, urls }
-            | Change::Update { id, urls } => {
-                self.done.peers.push(PeerChange::Set(*id, urls.clone()));
+    fn tell_removed(&mut self, id: MemberId) {
+        self.info(format_args!("member {id} was removed"));
+        self.done.peers.push(PeerChange::Removed(id));
+    }
+
+    fn tell_change(&mut self, change: &Change) {
+        let (id, what) = match change {
+            Change::AddVoter { id, .. } => (*id, "joined"),
+            Change::AddLearner { id, .. } => (*id, "joined to learn"),
+            Change::Promote { id } => (*id, "votes now"),
+            Change::Update { id, .. } => (*id, "is reached elsewhere"),
+            Change::Remove { id } if self.members.is_removed(*id) => {
+                self.tell_removed(*id);
+                return;
             }
-            Change::Remove { id } => self.done.peers.push(PeerChange::Removed(*id)),
-            Change::Promote { .. } | Change::Joint(_) | Change::LeaveJoint => {}
+            Change::Remove { id } => (*id, "goes when the joint change is left"),
+            Change::Joint(_) | Change::LeaveJoint => return,
+        };
+        self.info(format_args!("member {id} {what}"));
+        if let Change::AddVoter { urls, .. }
+        | Change::AddLearner { urls, .. }
+        | Change::Update { urls, .. } = change
+        {
+            // What the log says now is newer than what this member was told at its start.
+            if self.applied.index > self.replayed {
+                self.config.members.retain(|founder| founder.id != id);
+            }
+            self.set_peer(id, urls);
         }
+    }
+
+    /// Tells where a member is reached: where this one was told at its start, before what the log said
+    /// by then.
+    pub(super) fn set_peer(&mut self, id: MemberId, urls: &[PeerUrl]) {
+        let told = self.config.members.iter().find(|founder| founder.id == id);
+        let urls = told.map_or(urls, |founder| &founder.urls).to_vec();
+        self.done.peers.push(PeerChange::Set(id, urls));
     }
 
     /// Whether the cluster removed this member.
     #[must_use]
     pub fn is_removed(&self) -> bool {
         self.members.is_removed(self.config.id)
-    }
-}
-
-struct Told<'a>(&'a Change);
-
-impl fmt::Display for Told<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let told =
-            |f: &mut fmt::Formatter<'_>, id: &MemberId, what| write!(f, "member {id} {what}");
-        match self.0 {
-            Change::AddVoter { id, .. } => told(f, id, "joined"),
-            Change::AddLearner { id, .. } => told(f, id, "joined to learn"),
-            Change::Promote { id } => told(f, id, "votes now"),
-            Change::Update { id, .. } => told(f, id, "is reached elsewhere"),
-            Change::Remove { id } => told(f, id, "was removed"),
-            Change::Joint(_) => f.write_str("a joint change"),
-            Change::LeaveJoint => f.write_str("the joint change was left"),
-        }
     }
 }

@@ -70,6 +70,10 @@ pub struct Member {
     /// The leader and role that were last told.
     told: (u64, StateRole),
     applied: Position,
+    /// The last entry the log had at the start.
+    replayed: u64,
+    /// What the election timeouts follow from, where that is told.
+    elections: Option<fastrand::Rng>,
     /// Where the newest snapshot on disk is.
     snapshot: Position,
     /// One is being written.
@@ -220,6 +224,13 @@ impl Member {
 
     /// Lets a tick of time pass.
     pub fn tick(&mut self) {
+        // raft has just set the timeout anew, by chance.
+        if let Some(elections) = &mut self.elections
+            && self.raft.election_elapsed == 0
+        {
+            let ticks = self.config.election_ticks;
+            self.raft.set_randomized_election_timeout(elections.usize(ticks..2 * ticks));
+        }
         self.raft.tick();
         self.reads.tick();
         self.tick_snapshot();

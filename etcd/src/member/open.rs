@@ -11,7 +11,7 @@
 use super::commit_notices::CommitNotices;
 use super::reads::Reads;
 use super::snapshot::{Sent, SnapshotDir, conf_state_of};
-use super::{Done, Ids, Member, NodeError, PeerChange};
+use super::{Done, Ids, Member, NodeError};
 use crate::config::{Config, Founder};
 use crate::disk::Disk;
 use crate::kv::Store;
@@ -64,10 +64,11 @@ impl Member {
         let sink = config.log.clone();
         let raft = Raft::new(&raft_config(&config, at.index), log, &logger(&sink))
             .map_err(|error| NodeError::Raft(error.to_string()))?;
-        let peers = members.iter().map(|(id, known)| PeerChange::Set(id, known.urls.clone()));
-        let done = Done { peers: peers.collect(), ..Done::default() };
+        let replayed = raft.raft_log.last_index();
+        let known: Vec<_> = members.iter().map(|(id, known)| (id, known.urls.clone())).collect();
         let ids = Arc::new(Ids::new(config.id.0, unix_ms));
-        Ok(Self {
+        let elections = config.election_seed.map(fastrand::Rng::with_seed);
+        let mut member = Self {
             raft,
             wal,
             snapshots,
@@ -83,11 +84,23 @@ impl Member {
             notices: CommitNotices::default(),
             reads: Reads::default(),
             ids,
-            done,
+            done: Done::default(),
             log: sink,
             recorder: Recorder::default(),
+            replayed,
+            elections,
             config,
-        })
+        };
+        // One that joins knows its peers by what it was told only, until it has the log.
+        if known.is_empty() {
+            for founder in member.config.members.clone() {
+                member.set_peer(founder.id, &founder.urls);
+            }
+        }
+        for (id, urls) in known {
+            member.set_peer(id, &urls);
+        }
+        Ok(member)
     }
 }
 

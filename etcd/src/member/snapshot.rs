@@ -250,7 +250,7 @@ impl Member {
     /// Adopts the members of a snapshot, and tells what that changes.
     fn set_members(&mut self, members: Members) {
         for (id, known) in members.iter() {
-            self.done.peers.push(PeerChange::Set(id, known.urls.clone()));
+            self.set_peer(id, &known.urls);
         }
         let now: Vec<_> = members.iter().map(|(id, _)| id).collect();
         let gone = self.members.iter().map(|(id, _)| id).filter(|id| !now.contains(id));

@@ -35,6 +35,7 @@ pub(super) async fn run(
         waiting: Waiting::default(),
         is_stopping: false,
         voters_changed: true,
+        removed_ticks: 0,
     };
     let ended = running.run().await;
     if let Err(error) = &ended {
@@ -67,7 +68,12 @@ struct Loop {
     waiting: Waiting,
     is_stopping: bool,
     voters_changed: bool,
+    /// For how long it has been removed.
+    removed_ticks: u32,
 }
+
+/// How long a member that was removed goes on; etcd's does for a second.
+const REMOVED_TICKS: u32 = 5;
 
 /// Who waits for what, by request.
 #[derive(Default)]
@@ -132,6 +138,13 @@ impl Loop {
 
     fn tick(&mut self) -> Result<(), NodeError> {
         self.waiters.tick(self.timeout_ticks);
+        // A member that is removed tells the others that it is, before it ends.
+        if self.member.is_removed() {
+            self.removed_ticks += 1;
+            if self.removed_ticks > REMOVED_TICKS {
+                return Err(NodeError::Removed(self.config.id));
+            }
+        }
         guarded(|| self.member.tick())
     }
 
@@ -176,9 +189,6 @@ impl Loop {
                 shared.receive(Received::Snapshotted(Box::new(job.run())));
                 shared.wake();
             });
-        }
-        if self.member.is_removed() {
-            return Err(NodeError::Removed(self.config.id));
         }
         Ok(())
     }
@@ -301,9 +311,6 @@ impl Loop {
     fn set_peer(&mut self, change: PeerChange) {
         match change {
             PeerChange::Set(id, urls) if id != self.config.id => {
-                // Where members are today goes before what the log says of them.
-                let told = self.config.members.iter().find(|founder| founder.id == id);
-                let urls = told.map_or(urls, |founder| founder.urls.clone());
                 // Neither can fail while the transport runs, and it is stopped after this loop.
                 if self.transport.update_peer(id, &urls).is_err() {
                     let _ = self.transport.add_peer(id, &urls);

@@ -14,6 +14,8 @@
 
 mod error;
 mod file;
+#[cfg(test)]
+mod tests;
 
 pub use error::SnapError;
 pub use file::{FILE_BYTES_MAX, decode, encode};
