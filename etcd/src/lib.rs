@@ -18,6 +18,9 @@
 pub mod config;
 pub mod console;
 pub mod disk;
+#[cfg(feature = "__fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod kv;
 pub mod log;
 pub mod member;

@@ -36,7 +36,7 @@ fn in_background(segment_bytes: u64) -> Options {
 /// Entries `from..to` of term 1, a batch each.
 fn write(wal: &mut Wal, from: u64, to: u64, bytes: usize) -> Vec<Entry> {
     let written = (from..to).map(|index| {
-        let entry = entry(1, index, vec![index as u8; bytes]);
+        let entry = entry(1, index, vec![index.to_le_bytes()[0]; bytes]);
         append(wal, &entry);
         wal.set_hard_state(hard_state(1, 1, index - 1));
         wal.sync().unwrap();

@@ -30,8 +30,8 @@ fn written() -> (Files, [usize; 2]) {
     // Runs of zeros, which look like sectors that were never written; and noise, which does not.
     let data = |index: u64, bytes: usize| {
         let mut data = vec![0; bytes];
-        if index % 2 == 0 {
-            data.iter_mut().zip(1..).for_each(|(byte, value)| *byte = value as u8 | 1);
+        if index.is_multiple_of(2) {
+            data.iter_mut().zip((1..=255).cycle()).for_each(|(byte, value)| *byte = value);
         }
         data
     };

@@ -2,6 +2,8 @@
 //! ours: `wal.Create`, `Save` and `SaveSnapshot` with `SegmentSizeBytes` 400, and `snap.SaveSnap`.
 //! etcd changes segments a little later than ours, which is why the sizes differ.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
 mod support {
     pub(crate) mod disk;
 }

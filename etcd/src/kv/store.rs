@@ -7,7 +7,7 @@
 use super::Request;
 use crate::members::{MemberRecord, Members};
 use bytes::Bytes;
-use prost::Message;
+use prost::{Message, encoding};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -118,16 +118,26 @@ impl Store {
         Digest { applied, hash, keys: self.values.len() as u64, versions }
     }
 
-    /// Returns the data of a snapshot.
+    /// Returns the data of a snapshot: a [`State`], written pair by pair, which would otherwise be there
+    /// twice.
     pub(crate) fn encode(&self, members: &Members) -> Bytes {
-        let values = self.values.iter().map(|(key, value)| KeyValue {
-            key: key.clone(),
-            mod_index: value.index,
-            version: value.version,
-            value: value.value.clone(),
-        });
         let (members, removed) = members.records();
-        State { values: values.collect(), members, removed }.encode_to_vec().into()
+        let rest = State { values: Vec::new(), members, removed };
+        let pairs = || {
+            self.values.iter().map(|(key, value)| KeyValue {
+                key: key.clone(),
+                mod_index: value.index,
+                version: value.version,
+                value: value.value.clone(),
+            })
+        };
+        let len: usize = pairs().map(|pair| encoding::message::encoded_len(1, &pair)).sum();
+        let mut data = Vec::with_capacity(len + rest.encoded_len());
+        for pair in pairs() {
+            encoding::message::encode(1, &pair, &mut data);
+        }
+        rest.encode_raw(&mut data);
+        data.into()
     }
 
     /// Reads the data of a snapshot. Its keys and values share it, as they lie in it one by one.

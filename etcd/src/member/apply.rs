@@ -43,6 +43,7 @@ impl Member {
             if entry.data.is_empty() {
                 continue;
             }
+            self.due.log_bytes += entry.data.len() as u64;
             let command = Command::decode(entry.data.clone())
                 .map_err(|error| NodeError::Entry { index, reason: error.to_string() })?;
             let outcome = match &command.request {
@@ -84,6 +85,7 @@ impl Member {
         if self.raft.raft_log.applied < self.applied.index {
             self.raft.commit_apply(self.applied.index);
         }
+        self.compact();
         self.offer_snapshot();
         Ok(())
     }

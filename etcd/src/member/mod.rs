@@ -50,7 +50,7 @@ use raft::eraftpb::{self, Entry, HardState, Message, MessageType};
 use raft::{Raft, StateRole};
 use raftwire::transport::{MemberId, PeerUrl};
 use reads::Reads;
-use snapshot::{Sent, SnapshotDir};
+use snapshot::{Due, Sent, SnapshotDir};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// Where messages to peers go.
@@ -76,8 +76,7 @@ pub struct Member {
     elections: Option<fastrand::Rng>,
     /// Where the newest snapshot on disk is.
     snapshot: Position,
-    /// One is being written.
-    is_snapshotting: bool,
+    due: Due,
     sent_snapshot: Sent,
     notices: CommitNotices,
     reads: Reads,

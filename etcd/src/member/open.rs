@@ -10,7 +10,7 @@
 
 use super::commit_notices::CommitNotices;
 use super::reads::Reads;
-use super::snapshot::{Sent, SnapshotDir, conf_state_of};
+use super::snapshot::{Due, Sent, SnapshotDir, conf_state_of};
 use super::{Done, Ids, Member, NodeError};
 use crate::config::{Config, Founder};
 use crate::disk::Disk;
@@ -79,7 +79,7 @@ impl Member {
             told: (0, StateRole::Follower),
             applied: at,
             snapshot: at,
-            is_snapshotting: false,
+            due: Due::default(),
             sent_snapshot: Sent::default(),
             notices: CommitNotices::default(),
             reads: Reads::default(),

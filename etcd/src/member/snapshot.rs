@@ -39,6 +39,32 @@ pub struct SnapshotJob {
 #[derive(Debug)]
 pub struct Snapshotted {
     metadata: SnapshotMetadata,
+    bytes: u64,
+}
+
+/// When the next snapshot is due.
+#[derive(Debug, Default)]
+pub(super) struct Due {
+    /// How much was applied since the last one.
+    pub(super) log_bytes: u64,
+    /// How large that was.
+    snapshot_bytes: u64,
+    /// One is being written.
+    is_writing: bool,
+}
+
+/// How many bytes of the log there are to a snapshot's, at least: so much less than the log itself do
+/// snapshots write, and so much more than a snapshot does a restart read.
+const LOG_BYTES_PER_SNAPSHOT_BYTE: u64 = 4;
+
+/// What is so small is written whenever so many entries were applied.
+const SMALL_SNAPSHOT_BYTES: u64 = 256 << 10;
+
+impl Due {
+    fn has_bytes(&self) -> bool {
+        self.snapshot_bytes <= SMALL_SNAPSHOT_BYTES
+            || self.log_bytes >= LOG_BYTES_PER_SNAPSHOT_BYTE * self.snapshot_bytes
+    }
 }
 
 impl SnapshotJob {
@@ -48,9 +74,11 @@ impl SnapshotJob {
     ///
     /// It is not on disk.
     pub fn run(self) -> Result<Snapshotted, NodeError> {
-        let data = Some(self.store.encode(&self.members));
-        self.snapshots.save(&Snapshot { data, metadata: self.metadata.clone() })?;
-        Ok(Snapshotted { metadata: self.metadata })
+        let data = self.store.encode(&self.members);
+        let bytes = data.len() as u64;
+        let metadata = self.metadata.clone();
+        self.snapshots.save(&Snapshot { data: Some(data), metadata: self.metadata })?;
+        Ok(Snapshotted { metadata, bytes })
     }
 }
 
@@ -111,10 +139,11 @@ impl Member {
     /// [`snapshotted`](Self::snapshotted).
     pub fn snapshot_job(&mut self) -> Option<SnapshotJob> {
         let entries = self.applied.index.saturating_sub(self.snapshot.index);
-        if self.is_snapshotting || entries < self.config.snapshot_entries.max(1) {
+        let is_due = entries >= self.config.snapshot_entries.max(1) && self.due.has_bytes();
+        if !is_due || self.due.is_writing {
             return None;
         }
-        self.is_snapshotting = true;
+        (self.due.is_writing, self.due.log_bytes) = (true, 0);
         let store = self.store.read().unwrap_or_else(PoisonError::into_inner).clone();
         Some(SnapshotJob {
             metadata: self.metadata(),
@@ -130,7 +159,7 @@ impl Member {
     ///
     /// The log could not be written.
     pub fn snapshotted(&mut self, done: Snapshotted) -> Result<(), NodeError> {
-        self.is_snapshotting = false;
+        (self.due.is_writing, self.due.snapshot_bytes) = (false, done.bytes);
         let SnapshotMetadata { conf_state, index, term } = done.metadata;
         // A leader's may have come meanwhile.
         if index > self.snapshot.index {
@@ -140,17 +169,20 @@ impl Member {
             self.wal.sync()?;
             self.wal.release_to(index)?;
             self.snapshot = Position { index, term };
-            self.compact();
         }
         Ok(())
     }
 
-    fn compact(&mut self) {
-        let mut index = self.snapshot.index.saturating_sub(self.config.catch_up_entries);
+    /// Lets go of entries in memory that no follower will need: one that does gets a snapshot of what is
+    /// applied by then, so it need not be one that is on disk.
+    pub(super) fn compact(&mut self) {
+        let mut index = self.applied.index.saturating_sub(self.config.catch_up_entries);
         if let Some((sent, _)) = self.sent_snapshot.kept {
             index = index.min(sent);
         }
-        if index > 0 {
+        // By the batch: each one moves what is kept.
+        let batch = (self.config.catch_up_entries / 16).max(1);
+        if index >= self.raft.raft_log.store().compacted().index + batch {
             self.raft.mut_store().compact(index);
         }
     }

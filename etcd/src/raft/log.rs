@@ -48,6 +48,10 @@ impl Log {
         Self { hard_state, conf_state, compacted, entries, ..Self::default() }
     }
 
+    pub(crate) fn compacted(&self) -> Position {
+        self.compacted
+    }
+
     pub(crate) fn last(&self) -> Position {
         match self.entries.back() {
             Some(entry) => Position { index: entry.index, term: entry.term },

@@ -226,11 +226,11 @@ impl Model {
         }
         // A snapshot that is usable lets go of what is before the one before it.
         let usable = self.usable(self.durable);
-        if let [.., before, _] = &usable[..] {
-            if before.index > self.compacted {
-                self.compacted = before.index;
-                wal.release_to(before.index)?;
-            }
+        if let [.., before, _] = &usable[..]
+            && before.index > self.compacted
+        {
+            self.compacted = before.index;
+            wal.release_to(before.index)?;
         }
         Ok(())
     }

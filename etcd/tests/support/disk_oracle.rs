@@ -2,6 +2,7 @@
 //! plainly as it can be written, over whole files in memory. It shares nothing with the reader but
 //! the decoders of raft's messages.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
 use bytes::Bytes;
@@ -173,10 +174,8 @@ impl Log {
     fn take(&mut self, kind: u64, crc: u32, data: Vec<u8>) -> ControlFlow<()> {
         const OK: ControlFlow<()> = ControlFlow::Continue(());
         const NO: ControlFlow<()> = ControlFlow::Break(());
-        if kind == 4 {
-            if self.crc != 0 && self.crc != crc {
-                return NO;
-            }
+        if kind == 4 && self.crc != 0 && self.crc != crc {
+            return NO;
         }
         self.crc = crc;
         match kind {

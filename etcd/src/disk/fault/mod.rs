@@ -92,6 +92,16 @@ impl FaultDisk {
         Self::of(self.lock().crash())
     }
 
+    /// Returns another disk with what is on this one, all of it durable.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let copy = Self::new(0);
+        for path in self.files() {
+            copy.put(&path, &self.contents(&path).unwrap_or_default());
+        }
+        copy
+    }
+
     /// Returns a file's bytes, as a reader sees them.
     #[must_use]
     pub fn contents(&self, path: &Path) -> Option<Vec<u8>> {
