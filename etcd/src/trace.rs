@@ -221,15 +221,15 @@ impl Recorder {
     }
 
     pub(crate) fn wal_begin(&self) {
-        self.each(|led, now| set(led, now), |led| &mut led.wal_begin_ns, |f| &mut f.wal_begin_ns);
+        self.each(|led| &mut led.wal_begin_ns, |followed| &mut followed.wal_begin_ns);
     }
 
     pub(crate) fn fsync_begin(&self) {
-        self.each(|at, now| set(at, now), |led| &mut led.fsync_begin_ns, |f| &mut f.fsync_begin_ns);
+        self.each(|led| &mut led.fsync_begin_ns, |followed| &mut followed.fsync_begin_ns);
     }
 
     pub(crate) fn fsync_end(&self) {
-        self.each(|at, now| set(at, now), |led| &mut led.fsync_end_ns, |f| &mut f.fsync_end_ns);
+        self.each(|led| &mut led.fsync_end_ns, |followed| &mut followed.fsync_end_ns);
     }
 
     /// What had to wait for the disk was sent.
@@ -294,17 +294,16 @@ impl Recorder {
 
     fn each(
         &self,
-        at: impl Fn(&mut u64, u64),
         of_led: impl Fn(&mut Led) -> &mut u64,
         of_followed: impl Fn(&mut Followed) -> &mut u64,
     ) {
         let Some(now) = self.moment() else { return };
         let mut state = self.state();
         for led in &mut state.led {
-            at(of_led(led), now);
+            set(of_led(led), now);
         }
         for followed in &mut state.followed {
-            at(of_followed(followed), now);
+            set(of_followed(followed), now);
         }
     }
 }

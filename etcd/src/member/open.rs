@@ -153,7 +153,7 @@ fn found(config: &Config, disk: &Arc<dyn Disk>) -> Result<Start, NodeError> {
     let term = u64::from(commit > 0);
     let metadata = Metadata { member: config.id.0, cluster: config.cluster.0 };
     let dir = config.dir.join("member").join("wal");
-    let mut wal = Wal::create(disk.clone(), &dir, metadata, config.wal.clone())?;
+    let mut wal = Wal::create(disk.clone(), &dir, metadata, config.wal)?;
     if commit > 0 {
         for entry in &entries {
             wal.append(wire_entry(entry));
@@ -217,7 +217,7 @@ fn restart(
         term: at.term,
         conf_state: (at.index > 0).then(|| conf_state_of(conf_state.clone())),
     };
-    let (wal, replay) = Wal::open(disk.clone(), &dir, &from, config.wal.clone())?;
+    let (wal, replay) = Wal::open(disk.clone(), &dir, &from, config.wal)?;
     let Metadata { member, cluster } = replay.metadata;
     if (member, cluster) != (config.id.0, config.cluster.0) {
         return Err(NodeError::OtherMember { dir: config.dir.clone(), member, cluster });

@@ -308,7 +308,7 @@ impl Loop {
         }
     }
 
-    fn set_peer(&mut self, change: PeerChange) {
+    fn set_peer(&self, change: PeerChange) {
         match change {
             PeerChange::Set(id, urls) if id != self.config.id => {
                 // Neither can fail while the transport runs, and it is stopped after this loop.

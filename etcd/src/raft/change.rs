@@ -330,13 +330,13 @@ fn native_bytes_of_v1(v1: &ConfChange) -> protobuf::ProtobufResult<Vec<u8>> {
 }
 
 fn native_of_v2(v2: &ConfChangeV2) -> Result<eraftpb::ConfChangeV2, ChangeError> {
-    let mut native = eraftpb::ConfChangeV2::default();
-    native.transition = match v2.transition {
+    let transition = match v2.transition {
         ConfChangeTransition::AUTO => eraftpb::ConfChangeTransition::Auto,
         ConfChangeTransition::JOINT_EXPLICIT => eraftpb::ConfChangeTransition::Explicit,
         ConfChangeTransition(1) => eraftpb::ConfChangeTransition::Implicit,
         other => return Err(ChangeError::Kind(other.0)),
     };
+    let mut native = eraftpb::ConfChangeV2 { transition, ..Default::default() };
     for single in &v2.changes {
         if let Some(kind) = native_kind(single.change_type)? {
             native.mut_changes().push(native_single(kind, single.node_id));

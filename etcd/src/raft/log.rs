@@ -97,7 +97,7 @@ impl Log {
     }
 
     /// The least index of a snapshot raft-rs has asked for and not got, if it has since the last call.
-    pub(crate) fn take_wanted(&mut self) -> Option<u64> {
+    pub(crate) fn take_wanted(&self) -> Option<u64> {
         self.wanted.take()
     }
 
