@@ -13,7 +13,7 @@ use super::reads::Reads;
 use super::snapshot::{Due, Sent, SnapshotDir, conf_state_of};
 use super::{Done, Ids, Member, NodeError};
 use crate::config::{Config, Founder};
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskError};
 use crate::kv::Store;
 use crate::members::Members;
 use crate::raft::{Change, Encodings, Log, Position, logger, proposal, wire_entry};
@@ -22,6 +22,8 @@ use crate::wal::{self, Metadata, SnapshotRecord, Wal};
 use raft::eraftpb::{ConfState, Entry, EntryType, HardState};
 use raft::{Raft, ReadOnlyOption, StateRole};
 use raftwire::raftpb;
+use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::{Arc, RwLock};
 
 /// The largest message of entries, as etcd's; one entry goes, however large.
@@ -52,7 +54,11 @@ impl Member {
     pub fn open(config: Config, disk: &Arc<dyn Disk>, unix_ms: u64) -> Result<Self, NodeError> {
         check(&config)?;
         let member_dir = config.dir.join("member");
-        let snapshots = SnapshotDir::open(disk.clone(), member_dir.join("snap"))?;
+        let snap_dir = member_dir.join("snap");
+        for dir in [&config.dir, &member_dir, &snap_dir] {
+            create_dir(&**disk, dir).map_err(|error| NodeError::Snap(error.into()))?;
+        }
+        let snapshots = SnapshotDir::new(disk.clone(), snap_dir);
         let wal_dir = member_dir.join("wal");
         let start = if wal::exists(&**disk, &wal_dir)? {
             restart(&config, disk, &snapshots)?
@@ -101,6 +107,24 @@ impl Member {
             member.set_peer(id, &urls);
         }
         Ok(member)
+    }
+}
+
+/// Creates a directory, and those it lies in, so that they are still there after a crash. One that is
+/// there may have been created by a process that died before it was durable.
+fn create_dir(disk: &dyn Disk, path: &Path) -> Result<(), DiskError> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    match (disk.create_dir(path), parent) {
+        (Err(error), Some(parent)) if error.kind() == ErrorKind::NotFound => {
+            create_dir(disk, parent)?;
+            disk.create_dir(path)?;
+        }
+        (created, _) => created?,
+    }
+    match disk.sync_dir(parent.unwrap_or(Path::new("."))) {
+        // Somebody else's, who made the directory in it and let us have that.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
+        synced => synced,
     }
 }
 

@@ -11,15 +11,14 @@ use super::{Member, NodeError, PeerChange};
 use crate::kv::Store;
 use crate::members::Members;
 use crate::raft::Position;
-use crate::disk::{Disk, DiskError};
+use crate::disk::Disk;
 use crate::log::{Level, Sink};
 use crate::snap;
 use crate::wal::SnapshotRecord;
 use raft::eraftpb::{self, Message};
 use raftwire::raftpb::{ConfState, Snapshot, SnapshotMetadata};
 use raftwire::transport::MemberId;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
 /// For how many ticks a snapshot that was sent is kept, and its entries, so that what follows on it is
@@ -90,9 +89,8 @@ pub(super) struct SnapshotDir {
 }
 
 impl SnapshotDir {
-    pub(super) fn open(disk: Arc<dyn Disk>, path: PathBuf) -> Result<Self, NodeError> {
-        create_dirs(&*disk, &path).map_err(|error| NodeError::Snap(error.into()))?;
-        Ok(Self { disk, path })
+    pub(super) fn new(disk: Arc<dyn Disk>, path: PathBuf) -> Self {
+        Self { disk, path }
     }
 
     fn save(&self, snapshot: &Snapshot) -> Result<(), NodeError> {
@@ -111,17 +109,6 @@ impl SnapshotDir {
             log.line(Level::Warn, format_args!("{} cannot be read: {error}", path.display()));
         }
         Ok(loaded.snapshot)
-    }
-}
-
-/// Creates a directory, and those it lies in.
-fn create_dirs(disk: &dyn Disk, path: &Path) -> Result<(), DiskError> {
-    match (disk.create_dir(path), path.parent()) {
-        (Err(error), Some(parent)) if error.kind() == ErrorKind::NotFound => {
-            create_dirs(disk, parent)?;
-            disk.create_dir(path)
-        }
-        (created, _) => created,
     }
 }
 
