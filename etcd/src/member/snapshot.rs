@@ -115,10 +115,18 @@ impl SnapshotDir {
 /// The snapshot followers get, and who was sent it.
 #[derive(Debug, Default)]
 pub(super) struct Sent {
-    /// Its index, and how long it is kept. `None`: there is none.
-    kept: Option<(u64, u32)>,
-    /// Who has not been heard of since, and for how long.
+    kept: Option<Kept>,
+    /// Who was sent one that has not been given up, and for how many ticks.
     to: Vec<(u64, u32)>,
+}
+
+/// The snapshot followers get.
+#[derive(Debug)]
+struct Kept {
+    index: u64,
+    /// Since it was made, or first sent to somebody.
+    ticks: u32,
+    sent_to: Vec<u64>,
 }
 
 impl Member {
@@ -164,8 +172,8 @@ impl Member {
     /// applied by then, so it need not be one that is on disk.
     pub(super) fn compact(&mut self) {
         let mut index = self.applied.index.saturating_sub(self.config.catch_up_entries);
-        if let Some((sent, _)) = self.sent_snapshot.kept {
-            index = index.min(sent);
+        if let Some(kept) = &self.sent_snapshot.kept {
+            index = index.min(kept.index);
         }
         // By the batch: each one moves what is kept.
         let batch = (self.config.catch_up_entries / 16).max(1);
@@ -191,7 +199,8 @@ impl Member {
         drop(store);
         let snapshot = Snapshot { data, metadata: self.metadata() };
         self.raft.mut_store().set_snapshot(Some(snapshot.into()));
-        self.sent_snapshot.kept = Some((self.applied.index, 0));
+        let index = self.applied.index;
+        self.sent_snapshot.kept = Some(Kept { index, ticks: 0, sent_to: Vec::new() });
     }
 
     pub(super) fn sent_snapshot(&mut self, message: &Message) {
@@ -199,15 +208,18 @@ impl Member {
         self.info(format_args!("sends the snapshot of {index} to {}", MemberId(message.to)));
         self.sent_snapshot.to.retain(|(to, _)| *to != message.to);
         self.sent_snapshot.to.push((message.to, 0));
-        if let Some((_, ticks)) = &mut self.sent_snapshot.kept {
-            *ticks = 0;
+        if let Some(kept) = &mut self.sent_snapshot.kept
+            && !kept.sent_to.contains(&message.to)
+        {
+            kept.sent_to.push(message.to);
+            kept.ticks = 0;
         }
     }
 
     pub(super) fn tick_snapshot(&mut self) {
-        if let Some((_, ticks)) = &mut self.sent_snapshot.kept {
-            *ticks += 1;
-            if *ticks > KEPT_TICKS {
+        if let Some(kept) = &mut self.sent_snapshot.kept {
+            kept.ticks += 1;
+            if kept.ticks > KEPT_TICKS {
                 self.sent_snapshot.kept = None;
                 self.raft.mut_store().set_snapshot(None);
             }

@@ -167,17 +167,29 @@ impl Storage for Log {
         Ok(self.last().index)
     }
 
-    fn snapshot(&self, request_index: u64, _to: u64) -> Result<Snapshot> {
+    fn snapshot(&self, request_index: u64, to: u64) -> Result<Snapshot> {
         // One that does not reach the first entry would be followed by another.
         let least = request_index.max(self.compacted.index);
         match &self.snapshot {
-            Some(snapshot) if snapshot.get_metadata().index >= least => Ok(snapshot.clone()),
+            Some(snapshot)
+                if snapshot.get_metadata().index >= least && is_of_its_cluster(snapshot, to) =>
+            {
+                Ok(snapshot.clone())
+            }
             _ => {
                 self.wanted.set(Some(least));
                 Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable))
             }
         }
     }
+}
+
+/// Whether `member` is one in the configuration of `snapshot`. One that joined later would not take it.
+fn is_of_its_cluster(snapshot: &Snapshot, member: u64) -> bool {
+    let state = snapshot.get_metadata().get_conf_state();
+    [&state.voters, &state.learners, &state.voters_outgoing]
+        .into_iter()
+        .any(|members| members.contains(&member))
 }
 
 #[cfg(test)]
@@ -254,8 +266,11 @@ mod tests {
         assert_eq!((log.take_wanted(), log.take_wanted()), (Some(3), None));
         let mut snapshot = Snapshot::default();
         snapshot.mut_metadata().index = 4;
+        snapshot.mut_metadata().mut_conf_state().mut_learners().push(2);
         log.set_snapshot(Some(snapshot.clone()));
         assert_eq!(log.snapshot(0, 2), Ok(snapshot));
+        // It joined later.
+        assert_eq!(log.snapshot(0, 3), unavailable);
         assert_eq!(log.snapshot(5, 2), unavailable);
         log.compact(5);
         assert_eq!(log.snapshot(0, 2), unavailable);

@@ -316,12 +316,13 @@ impl Wal {
             self.put_hard_state(state);
         }
         let bytes = self.staging.batched_bytes();
-        if bytes > 0 {
-            self.staging.write(&mut *self.last.file)?;
-            self.stats.syncs += 1;
-            self.stats.bytes += bytes as u64;
-        }
         self.must_sync = false;
+        if bytes == 0 {
+            return Ok(());
+        }
+        self.staging.write(&mut *self.last.file)?;
+        self.stats.syncs += 1;
+        self.stats.bytes += bytes as u64;
         let end = self.staging.end();
         if end >= self.options.segment_bytes {
             return self.cut(end);
