@@ -5,9 +5,11 @@
 use bytes::Bytes;
 use raftwire::transport::{ClusterId, MemberId};
 use raftwire_etcd::config::{Config, Founder};
-use raftwire_etcd::disk::OsDisk;
-use raftwire_etcd::member::Role;
+use raftwire_etcd::disk::fault::FaultDisk;
+use raftwire_etcd::disk::{Disk, OsDisk};
+use raftwire_etcd::member::{NodeError, ProposeError, ReadError, Role};
 use raftwire_etcd::node::Node;
+use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -45,23 +47,32 @@ impl Cluster {
         until(|| {
             self.nodes.iter().find(|node| {
                 let status = node.status();
-                status.role == Role::Leader && self.nodes.iter().all(|other| {
-                    other.status().leader == Some(status.id)
-                })
+                status.role == Role::Leader
+                    && self.nodes.iter().all(|other| other.status().leader == Some(status.id))
             })
         })
         .await
     }
 
-    /// Waits until all members have applied the same, and returns its digests.
+    /// Waits until all members have applied what any of them has.
     async fn settle(&self) {
-        let index = self.leader().await.status().commit;
-        until(|| self.nodes.iter().all(|node| node.status().applied >= index).then_some(())).await;
+        let index = self.nodes.iter().map(|node| node.status().applied).max();
+        until(|| self.nodes.iter().all(|node| Some(node.status().applied) >= index).then_some(()))
+            .await;
     }
 }
 
 fn start_all(dirs: &[&Path], change: impl Fn(&mut Config)) -> Vec<Node> {
-    let listeners: Vec<_> = dirs.iter().map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    start_on(dirs, change, |_| Arc::new(OsDisk::new()))
+}
+
+fn start_on(
+    dirs: &[&Path],
+    change: impl Fn(&mut Config),
+    disk: impl Fn(u64) -> Arc<dyn Disk>,
+) -> Vec<Node> {
+    let listeners: Vec<_> =
+        dirs.iter().map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     let founders: Vec<_> = listeners
         .iter()
         .zip(1..)
@@ -78,7 +89,7 @@ fn start_all(dirs: &[&Path], change: impl Fn(&mut Config)) -> Vec<Node> {
             config.members.clone_from(&founders);
             config.wal.segment_bytes = 1 << 20;
             change(&mut config);
-            Node::start(config, listener, Arc::new(OsDisk::new())).unwrap()
+            Node::start(config, listener, disk(id)).unwrap()
         })
         .collect()
 }
@@ -112,16 +123,16 @@ async fn three_members_agree() {
         let value = node.get(b"key-3").await.unwrap().unwrap();
         assert_eq!((value.version, value.value.len()), (2, 256));
         // A follower's write is forwarded.
-        assert_eq!(node.put("mine".into(), "x".into()).await.is_ok(), true);
+        assert!(node.put("mine".into(), "x".into()).await.is_ok());
     }
     cluster.settle().await;
-    let digests: Vec<_> = futures(&cluster.nodes).await;
+    let digests = digests(&cluster.nodes).await;
     assert!(digests.windows(2).all(|pair| pair[0] == pair[1]), "{digests:?}");
     assert_eq!((digests[0].keys, digests[0].versions), (11, 23));
     assert!(leader.syncs() >= 20);
 }
 
-async fn futures(nodes: &[Node]) -> Vec<raftwire_etcd::kv::Digest> {
+async fn digests(nodes: &[Node]) -> Vec<raftwire_etcd::kv::Digest> {
     let mut digests = Vec::new();
     for node in nodes {
         digests.push(node.digest().await.unwrap());
@@ -141,15 +152,98 @@ async fn goes_on_with_what_is_on_disk() {
         leader.put(key(number), vec![7; 64].into()).await.unwrap();
     }
     cluster.settle().await;
-    let before = futures(&cluster.nodes).await;
+    let before = digests(&cluster.nodes).await;
     let cluster = cluster.restart(small).await;
     cluster.leader().await;
     cluster.settle().await;
-    let after = futures(&cluster.nodes).await;
+    let after = digests(&cluster.nodes).await;
     for (before, after) in before.iter().zip(&after) {
         assert_eq!((before.hash, before.keys, before.versions), (after.hash, after.keys, 180));
         assert!(after.applied > before.applied);
     }
     assert!(cluster.nodes.iter().all(|node| node.status().snapshot_index > 0));
     assert!(cluster.leader().await.get(b"key-179").await.unwrap().is_some());
+}
+
+/// Whatever is asked of a leader whose disk fails from some operation on, nothing is acknowledged that is not
+/// on the others' disks, and the leader says why it ended.
+#[tokio::test]
+async fn a_disk_that_fails_ends_its_member() {
+    for kind in [ErrorKind::StorageFull, ErrorKind::Other] {
+        let faulty = FaultDisk::new(1);
+        let dirs: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+        let paths = [Path::new("/data"), dirs[1].path(), dirs[2].path()];
+        let quiet = |config: &mut Config| config.request_timeout = Duration::from_secs(20);
+        let nodes = start_on(&paths, quiet, |id| match id {
+            1 => Arc::new(faulty.clone()),
+            _ => Arc::new(OsDisk::new()),
+        });
+        let cluster = Cluster { nodes, dirs };
+        until(|| (cluster.nodes[0].open_streams() == 8).then_some(())).await;
+        cluster.nodes[0].campaign();
+        let leader = cluster.leader().await;
+        assert_eq!(leader.status().id, MemberId(1));
+        leader.put("before".into(), "x".into()).await.unwrap();
+
+        faulty.fail_at(faulty.operations(), kind);
+        let asked: Vec<_> = (0..20)
+            .map(|number| {
+                let leader = leader.clone();
+                tokio::spawn(async move { leader.put(key(number), "after".into()).await })
+            })
+            .collect();
+        let why = timeout(Duration::from_secs(10), leader.ended()).await.expect("it ends");
+        let why = why.expect("and not because it was told to");
+        assert!(matches!(*why, NodeError::Wal(_)), "{why}");
+        let text = std::error::Error::source(&*why).expect("what failed").to_string();
+        assert!(text.contains("/data/member/wal"), "{text}");
+        for (number, asked) in asked.into_iter().enumerate() {
+            // Two that wrote it are enough, and this one may have heard of them.
+            match asked.await.unwrap() {
+                Err(ProposeError::Stopped) => {}
+                Ok(_) => {
+                    let others = cluster.nodes[1].get(&key(number)).await.unwrap();
+                    assert!(others.is_some(), "{number} was acknowledged");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        // It answers nothing any more, and the others go on.
+        let put = leader.put("late".into(), "x".into()).await;
+        assert_eq!(put, Err(ProposeError::Stopped));
+        assert_eq!(leader.get(b"before").await, Err(ReadError::Stopped));
+        let others = Cluster { nodes: cluster.nodes[1..].to_vec(), dirs: Vec::new() };
+        let leader = others.leader().await;
+        leader.put("on".into(), "y".into()).await.unwrap();
+        assert!(leader.get(b"before").await.unwrap().is_some());
+        assert!(leader.get(b"late").await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn refuses_the_data_of_another_member() {
+    let cluster = Cluster::start(1, |_| {}).await;
+    cluster.nodes[0].stop().await;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = Config::new(MemberId(7), CLUSTER, cluster.dirs[0].path());
+    let error = Node::start(config, listener, Arc::new(OsDisk::new())).unwrap_err();
+    assert!(matches!(error, NodeError::OtherMember { member: 1, cluster: 0xc1, .. }), "{error}");
+    assert!(error.to_string().contains("is the data of member 1 of cluster c1"), "{error}");
+}
+
+#[tokio::test]
+async fn a_member_by_itself_leads_and_commits() {
+    let cluster = Cluster::start(1, |_| {}).await;
+    let node = &cluster.nodes[0];
+    assert_eq!(node.put("a".into(), "x".into()).await.unwrap().version, 1);
+    assert_eq!(node.put("a".into(), "y".into()).await.unwrap().version, 2);
+    assert_eq!(node.delete("a".into()).await.unwrap().version, 0);
+    assert_eq!(node.get(b"a").await.unwrap(), None);
+    // Dropped, not stopped: its thread ends all the same, and lets go of the directory.
+    let Cluster { nodes, dirs } = cluster;
+    let ended = nodes[0].clone();
+    drop(nodes);
+    ended.stop().await;
+    assert!(ended.ended().await.is_none());
+    drop(dirs);
 }
