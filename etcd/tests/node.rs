@@ -7,6 +7,7 @@ use raftwire::transport::{ClusterId, MemberId};
 use raftwire_etcd::config::{Config, Founder};
 use raftwire_etcd::disk::fault::FaultDisk;
 use raftwire_etcd::disk::{Disk, OsDisk};
+use raftwire_etcd::kv::Digest;
 use raftwire_etcd::member::{NodeError, ProposeError, ReadError, Role};
 use raftwire_etcd::node::Node;
 use std::io::ErrorKind;
@@ -54,11 +55,23 @@ impl Cluster {
         .await
     }
 
-    /// Waits until all members have applied what any of them has.
-    async fn settle(&self) {
-        let index = self.nodes.iter().map(|node| node.status().applied).max();
-        until(|| self.nodes.iter().all(|node| Some(node.status().applied) >= index).then_some(()))
-            .await;
+    /// Waits until all members have applied the same, and returns its digests.
+    async fn settled(&self) -> Vec<Digest> {
+        let settled = async {
+            loop {
+                let mut digests = Vec::new();
+                for node in &self.nodes {
+                    digests.push(node.digest().await.unwrap());
+                }
+                // Asked once more: nothing is on its way.
+                let is_even = digests.iter().all(|digest| digest.applied == digests[0].applied);
+                if is_even && digests[0] == self.nodes[0].digest().await.unwrap() {
+                    return digests;
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        timeout(Duration::from_secs(30), settled).await.expect("they should agree by now")
     }
 }
 
@@ -125,19 +138,10 @@ async fn three_members_agree() {
         // A follower's write is forwarded.
         assert!(node.put("mine".into(), "x".into()).await.is_ok());
     }
-    cluster.settle().await;
-    let digests = digests(&cluster.nodes).await;
+    let digests = cluster.settled().await;
     assert!(digests.windows(2).all(|pair| pair[0] == pair[1]), "{digests:?}");
     assert_eq!((digests[0].keys, digests[0].versions), (11, 23));
     assert!(leader.syncs() >= 20);
-}
-
-async fn digests(nodes: &[Node]) -> Vec<raftwire_etcd::kv::Digest> {
-    let mut digests = Vec::new();
-    for node in nodes {
-        digests.push(node.digest().await.unwrap());
-    }
-    digests
 }
 
 #[tokio::test]
@@ -151,12 +155,10 @@ async fn goes_on_with_what_is_on_disk() {
     for number in 0..180 {
         leader.put(key(number), vec![7; 64].into()).await.unwrap();
     }
-    cluster.settle().await;
-    let before = digests(&cluster.nodes).await;
+    let before = cluster.settled().await;
     let cluster = cluster.restart(small).await;
     cluster.leader().await;
-    cluster.settle().await;
-    let after = digests(&cluster.nodes).await;
+    let after = cluster.settled().await;
     for (before, after) in before.iter().zip(&after) {
         assert_eq!((before.hash, before.keys, before.versions), (after.hash, after.keys, 180));
         assert!(after.applied > before.applied);
