@@ -6,12 +6,14 @@
 
 mod support;
 
-use raftwire_etcd::console::{ChangeLine, ErrorKind, Op, Outcome};
+use raftwire_etcd::console::{Answer, ChangeLine, ErrorKind, Event, Op, Outcome, Said};
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 use support::cluster::{Cluster, Options, ids};
 use support::faults::pass;
 use support::process::error_kind;
 use support::until;
-use std::time::Duration;
 
 /// Some elections' worth of time, for what must not happen in it: ticks are 30 ms, and an election
 /// is due after 20 at most.
@@ -271,7 +273,8 @@ fn a_leader_that_is_removed_leaves_the_others_to_elect() {
     let leader = cluster.leader();
     let removed = cluster.process(leader).unwrap();
     cluster.put(leader, "key", "old");
-    let asked = cluster.ask(leader, Op::Change { change: ChangeLine::Remove { id: leader.into() } });
+    let asked =
+        cluster.ask(leader, Op::Change { change: ChangeLine::Remove { id: leader.into() } });
     // It may end before it has told.
     let is_done = matches!(asked, Outcome::Done {});
     assert!(is_done || error_kind(&asked) == Some(ErrorKind::Stopped), "{asked:?}");
@@ -296,10 +299,12 @@ fn a_member_that_moved_is_reached_at_its_new_address() {
     cluster.kill(third);
     let leader = cluster.leader();
     cluster.put(leader, "key", "value");
-    cluster.restart_member(third);
+    cluster.start_member(third);
     cluster.leader();
-
-    // The address is in the log: members find each other without being told.
+    // Once all know on their disks that the change is committed, which each entry tells of those
+    // before it, they find each other without being told.
+    put_many(&cluster, leader, 0, 5);
+    cluster.assert_equal();
     for id in 1..=3 {
         cluster.kill(id);
     }
@@ -338,12 +343,11 @@ fn replace(cluster: &Cluster, old: [u64; 2], new: [u64; 2]) {
     // Both majorities are there, and both are needed.
     cluster.put(1, "jointly", "written");
     cluster.change(1, &ChangeLine::LeaveJoint);
-    let left = |status: &_| {
-        let status: &raftwire_etcd::console::StatusLine = status;
-        status.voters_outgoing.is_empty()
-    };
-    let status = cluster.until_status("it has left", new[0], left);
-    assert_eq!(ids(&status.voters), [1, new[0], new[1]]);
+    for id in [1, new[0], new[1]] {
+        cluster.until_status("only the new ones vote", id, |status| {
+            status.voters_outgoing.is_empty() && ids(&status.voters) == [1, new[0], new[1]]
+        });
+    }
     for id in old {
         let (status, _) = cluster.process(id).unwrap().wait();
         assert_eq!(status.code(), Some(1));
@@ -362,14 +366,12 @@ fn a_follower_that_fell_behind_catches_up_by_snapshot() {
     let last_index = cluster.status(follower).last_index;
     cluster.kill(follower);
     put_many(&cluster, leader, 10, 200);
-    cluster.until_status("the entries are gone", leader, |status| {
-        status.first_index > last_index + 1
-    });
+    cluster
+        .until_status("the entries are gone", leader, |status| status.first_index > last_index + 1);
     cluster.start_member(follower);
     let applied = cluster.status(leader).applied;
-    let caught_up = cluster.until_status("it caught up", follower, |status| {
-        status.applied >= applied
-    });
+    let caught_up =
+        cluster.until_status("it caught up", follower, |status| status.applied >= applied);
     assert!(caught_up.first_index > last_index + 1, "no snapshot was needed: {caught_up:?}");
     assert_eq!(cluster.text(follower, "key-0").as_deref(), Some("0"));
     assert_eq!(local(&cluster, follower, "key-209").as_deref(), Some("209"));
@@ -404,7 +406,10 @@ fn a_cluster_restarts_from_snapshots_and_logs() {
         }
         cluster.leader();
         let after = cluster.assert_equal();
-        assert_eq!((after.hash, after.keys, after.versions), (before.hash, before.keys, before.versions));
+        assert_eq!(
+            (after.hash, after.keys, after.versions),
+            (before.hash, before.keys, before.versions)
+        );
         assert!(after.applied > before.applied);
     }
     assert_eq!(cluster.text(2, "key-149").as_deref(), Some("149"));
@@ -424,4 +429,74 @@ fn a_member_that_cannot_start_says_why() {
     std::fs::rename(cluster.dir(2), cluster.dir(1)).unwrap();
     let error = cluster.try_start_member(1).unwrap_err();
     assert!(error.contains("is the data of member 2 of cluster c1"), "{error}");
+}
+
+/// Runs a member by itself, with this as its input.
+fn alone(flags: &[&str], input: &str) -> Output {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_raftwire-etcd"))
+        .args(["--id", "1", "--cluster-id", "c1", "--dir"])
+        .arg(dir.path())
+        .args(flags)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // One that does not start reads nothing.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+const ALONE: [&str; 2] = ["--voter", "1=http://127.0.0.1:9"];
+
+#[test]
+fn lines_that_are_no_requests_are_answered_and_the_rest_too() {
+    let input = "\n{\"id\":1,\"op\":\"fly\"}\nput a b\n{\"id\":3,\"op\":\"stop\"}\n";
+    let output = alone(&ALONE, input);
+    assert_eq!(output.status.code(), Some(0));
+    let said = String::from_utf8(output.stdout).unwrap();
+    let said: Vec<Said> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(matches!(said[0], Said::Event(Event::Ready { .. })), "{said:?}");
+    let bad = said[1..].iter().filter_map(|said| match said {
+        Said::Answer(Answer { id, outcome }) if error_kind(outcome) == Some(ErrorKind::BadLine) => {
+            Some(*id)
+        }
+        _ => None,
+    });
+    assert_eq!(bad.collect::<Vec<_>>(), [Some(1), None]);
+    assert_eq!(said.last(), Some(&Said::Answer(Answer { id: Some(3), outcome: Outcome::Done {} })));
+}
+
+#[test]
+fn what_was_asked_before_a_stop_is_answered_before_it() {
+    // One member alone elects itself.
+    let put = r#"{"id":1,"op":"put","key":"a","value":"b"}"#;
+    let stop = r#"{"id":2,"op":"stop"}"#;
+    let output = alone(&ALONE, &format!("{put}\n{stop}\n"));
+    assert_eq!(output.status.code(), Some(0));
+    let said = String::from_utf8(output.stdout).unwrap();
+    let last = said.lines().last().unwrap();
+    assert_eq!(last, r#"{"id":2,"done":{}}"#);
+    assert!(said.contains(r#"{"id":1,"#), "{said}");
+}
+
+#[test]
+fn flags_that_make_no_sense_are_refused_with_the_reason() {
+    for (flags, reason) in [
+        (&["--voter", "1"][..], "not of the form ID=URL"),
+        (&["--voter", "g=http://127.0.0.1:9"], "not a hexadecimal number"),
+        (&["--voter", "1=127.0.0.1:9"], "begins with http"),
+        (&["--voter", "1=http://127.0.0.1:9", "--dialect", "3.5"], "one of 3.4, 3.6 and 3.7"),
+        (&["--voter", "1=http://127.0.0.1:9", "--tick-ms", "0"], "0 is not in 1..=60000"),
+        (&["--voter", "1=http://127.0.0.1:9", "--listen", "nowhere"], "cannot listen on nowhere"),
+        // A founder is among those that found.
+        (&[], "cannot start"),
+        (&["--voter", "2=http://127.0.0.1:9"], "cannot start"),
+    ] {
+        let output = alone(flags, "");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{flags:?}: {error}");
+        assert!(error.contains(reason) && output.stdout.is_empty(), "{flags:?}: {error}");
+    }
 }

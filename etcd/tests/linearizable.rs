@@ -247,7 +247,7 @@ fn small_history(rng: &mut Rng) -> Vec<Operation> {
         history.push(Operation { client: 0, key: 0, action, called, returned });
     }
     // Most reads should find what somebody wrote.
-    let written: Vec<u64> = history.iter().filter_map(|operation| wrote(operation)).collect();
+    let written: Vec<u64> = history.iter().filter_map(wrote).collect();
     for operation in &mut history {
         if let Action::Read(Some(value)) = &mut operation.action
             && !written.is_empty()
@@ -277,7 +277,7 @@ fn good_history(rng: &mut Rng, count: usize, keys: u32, clients: u32) -> Vec<Ope
     let mut free = vec![0; clients as usize];
     for at in 0..count as u64 {
         let moment = (at + 1) * 100;
-        let client = (at % u64::from(clients)) as u32;
+        let client = u32::try_from(at % u64::from(clients)).unwrap();
         let key = rng.u32(..keys);
         let free: &mut u64 = &mut free[client as usize];
         let called = rng.u64((*free).min(moment - 1)..moment);

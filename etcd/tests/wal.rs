@@ -64,8 +64,7 @@ fn what_was_written_is_read_again_across_segments() {
             assert_eq!((stats.syncs, stats.cuts), (299 + 1 + 20, 5));
             wal.close().unwrap();
 
-            let (mut wal, replay) =
-                Wal::open(Arc::new(disk), &dir, &origin(), options).unwrap();
+            let (mut wal, replay) = Wal::open(Arc::new(disk), &dir, &origin(), options).unwrap();
             assert_eq!(replay.metadata, METADATA);
             assert_eq!(replay.entries, entries);
             assert_eq!(replay.hard_state, hard_state(1, 1, 328));
@@ -75,7 +74,8 @@ fn what_was_written_is_read_again_across_segments() {
             let (wal, replay) = Wal::open(Arc::new(disk), &dir, &origin(), options).unwrap();
             assert_eq!(replay.entries, entries);
             wal.close().unwrap();
-            let left: Vec<_> = names(&dir).into_iter().filter(|name| name.ends_with("tmp")).collect();
+            let left: Vec<_> =
+                names(&dir).into_iter().filter(|name| name.ends_with("tmp")).collect();
             assert_eq!(left, Vec::<String>::new());
             assert_eq!(names(temp.path()), ["wal"]);
         }
@@ -207,7 +207,8 @@ fn releases_and_removes_what_no_snapshot_needs() {
     wal.close().unwrap();
 
     // From its snapshot on the log is whole only while its segments are there.
-    let opened = Wal::open(shared(&disk), Path::new(DIR), &snapshot(1, begins[3]), options(8 << 10));
+    let opened =
+        Wal::open(shared(&disk), Path::new(DIR), &snapshot(1, begins[3]), options(8 << 10));
     assert!(matches!(opened, Err(WalError::NoSegment { .. })), "{opened:?}");
 }
 
@@ -243,6 +244,30 @@ fn opens_behind_a_snapshot_with_what_follows_it() {
     assert!(matches!(opened, Err(WalError::Corrupt(_))), "{opened:?}");
     let opened = Wal::open(shared(&disk), Path::new(DIR), &snapshot(3, 2000), options(8 << 10));
     assert!(matches!(opened, Err(WalError::NoSnapshot { index: 2000, .. })), "{opened:?}");
+}
+
+#[test]
+fn the_segment_behind_a_received_snapshot_is_named_after_it() {
+    let disk = fault_disk(0);
+    let mut wal = create(&disk, options(8 << 10)).unwrap();
+    write(&mut wal, 1, 5, 100);
+    wal.append_snapshot(&snapshot(3, 1000));
+    wal.close().unwrap();
+    let open = || Wal::open(shared(&disk), Path::new(DIR), &snapshot(3, 1000), options(8 << 10));
+    // No entry comes before the segment is full.
+    let (mut wal, _) = open().unwrap();
+    for term in 4.. {
+        wal.set_hard_state(hard_state(term, 1, 1000));
+        wal.sync().unwrap();
+        if wal.stats().cuts == 1 {
+            break;
+        }
+    }
+    append(&mut wal, &entry(9999, 1001, "behind"));
+    wal.close().unwrap();
+    assert!(disk.files().contains(&Path::new(DIR).join("0000000000000001-00000000000003e9.wal")));
+    // It does not hold the snapshot's record, so that a reader must not begin with it.
+    assert_eq!(open().unwrap().1.entries, [entry(9999, 1001, "behind")]);
 }
 
 #[test]
@@ -324,7 +349,10 @@ fn files_are_written_whole_past_the_cache_or_through_it() {
         assert!(fs::read(&path).unwrap() == expected);
         let error = disk.create(&path).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AlreadyExists);
-        assert_eq!(error.to_string(), format!("creating {}", path.display()));
+        assert!(
+            error.to_string().starts_with(&format!("creating {}: ", path.display())),
+            "{error}"
+        );
         let error = disk.open_to_read(&temp.path().join("none")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
     }
@@ -339,7 +367,7 @@ fn a_full_disk_says_so() {
     }
     let error = OsDisk::new().open(full).unwrap().write_durably_at(b"bytes", 0).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::StorageFull);
-    assert_eq!(error.to_string(), "writing durably to /dev/full");
+    assert!(error.to_string().starts_with("writing durably to /dev/full: No space"), "{error}");
 }
 
 #[test]
@@ -350,7 +378,12 @@ fn a_directory_without_a_log_is_told_from_one_with_one() {
     assert!(matches!(opened, Err(WalError::NoSegment { .. })), "{opened:?}");
     disk.put(&Path::new(DIR).join("0.tmp"), b"");
     assert!(!wal::exists(&disk, Path::new(DIR)).unwrap());
-    // What is there but no log gives way to one.
+    // What is there is not ours to remove.
+    let created = create(&disk, options(4096));
+    assert!(
+        matches!(&created, Err(WalError::Disk(error)) if error.kind() == ErrorKind::DirectoryNotEmpty)
+    );
+    disk.remove(&Path::new(DIR).join("0.tmp")).unwrap();
     drop(create(&disk, options(4096)).unwrap());
     assert!(wal::exists(&disk, Path::new(DIR)).unwrap());
 }

@@ -14,10 +14,13 @@ mod support {
 
 use fastrand::Rng;
 use raftwire_etcd::disk::fault::FaultDisk;
-use raftwire_etcd::wal::WalError;
+use raftwire_etcd::wal::{Reader, Replay, Wal, WalError};
 use std::io::ErrorKind;
-use support::disk::fault_disk;
+use std::path::Path;
+use support::disk::{DIR, append, create, entry, fault_disk, options, origin, shared};
 use support::disk_model::Model;
+
+const FIRST_SEGMENT: &str = "/data/wal/0000000000000000-0000000000000000.wal";
 
 /// Small enough that a few batches fill one.
 const SEGMENT_BYTES: u64 = 8 << 10;
@@ -63,7 +66,7 @@ fn lives(seed: u64, lies: bool) -> Result<(), String> {
 
 #[test]
 fn nothing_acknowledged_is_lost_and_nothing_appears() {
-    for seed in 0..1500 {
+    for seed in 0..600 {
         if let Err(error) = lives(seed, false) {
             panic!("{error}");
         }
@@ -118,5 +121,72 @@ fn a_disk_that_fails_loses_nothing_that_was_acknowledged() {
                 assert!(recovered.is_ok(), "{kind} at {fail_at}, fate {fate}: {recovered:?}");
             }
         }
+    }
+}
+
+fn open(disk: &FaultDisk) -> Result<(Wal, Replay), WalError> {
+    Wal::open(shared(disk), Path::new(DIR), &origin(), options(SEGMENT_BYTES))
+}
+
+/// A segment with these entries, and where what was written ends.
+fn segment(entries: &[usize]) -> (Vec<u8>, usize) {
+    let disk = fault_disk(0);
+    let mut wal = create(&disk, options(SEGMENT_BYTES)).unwrap();
+    for (index, bytes) in (1..).zip(entries) {
+        append(&mut wal, &entry(1, index, vec![7; *bytes]));
+    }
+    wal.close().unwrap();
+    let mut reader = Reader::open(&disk, Path::new(DIR)).unwrap();
+    while reader.next_record().unwrap().is_some() {}
+    let end = reader.tail().unwrap().offset;
+    (disk.contents(Path::new(FIRST_SEGMENT)).unwrap(), usize::try_from(end).unwrap())
+}
+
+#[test]
+fn a_repair_that_is_interrupted_is_done_again() {
+    let (whole, end) = segment(&[100, 1500]);
+    // Cut within the last sector, and before; or without a sector.
+    let cuts = [end - 1, end - 9, end - 400, end - 900].map(|end| whole[..end].to_vec());
+    let mut hollow = whole;
+    hollow[1024..1536].fill(0);
+    let mut repaired = 0;
+    for (number, damaged) in cuts.into_iter().chain([hollow]).enumerate() {
+        for crash_at in 0..10 {
+            for seed in 0..150 {
+                let disk = fault_disk(seed);
+                disk.put(Path::new(FIRST_SEGMENT), &damaged);
+                disk.crash_at(disk.operations() + crash_at);
+                drop(open(&disk));
+                let opened = open(&disk.crash());
+                let (_, replay) = opened.unwrap_or_else(|error| {
+                    panic!("damage {number}, crash at {crash_at}, seed {seed}: {error}")
+                });
+                assert_eq!(replay.entries.len(), 1);
+                repaired += usize::from(replay.repaired.is_some());
+            }
+        }
+    }
+    assert!(repaired > 100, "{repaired}");
+}
+
+#[test]
+fn what_lay_behind_the_end_does_not_come_back() {
+    // A batch that ends with a block, behind which lies what a torn batch has left.
+    let (_, end) = segment(&[100]);
+    let (_, full) = segment(&[100, 4096 - end - 40]);
+    let last = 4096 - end - 40 + (4096 - full);
+    assert_eq!(segment(&[100, last]).1, 4096);
+    let mut bytes = segment(&[100]).0;
+    bytes[4096..4200].fill(0xee);
+    for seed in 0..100 {
+        let disk = fault_disk(seed);
+        disk.put(Path::new(FIRST_SEGMENT), &bytes);
+        let (mut wal, replay) = open(&disk).unwrap();
+        assert_eq!(replay.repaired, None);
+        append(&mut wal, &entry(1, 2, vec![7; last]));
+        wal.sync().unwrap();
+        let (_, replay) =
+            open(&disk.crash()).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        assert_eq!((replay.entries.len(), replay.repaired), (2, None), "seed {seed}");
     }
 }

@@ -143,7 +143,8 @@ fn check(files: &Files, what: &str) -> Verdict {
             let next = entry(99, entries.len() as u64 + 1, vec![7; 30]);
             append(&mut wal, &next);
             wal.close().unwrap();
-            let again = Wal::open(shared(&disk.crash()), Path::new(DIR), &origin(), options(SEGMENT_BYTES));
+            let again =
+                Wal::open(shared(&disk.crash()), Path::new(DIR), &origin(), options(SEGMENT_BYTES));
             let (_, again) = again.unwrap();
             assert_eq!(again.repaired, None, "{what}");
             assert_eq!(again.entries.split_last().unwrap(), (&next, &entries[..]), "{what}");

@@ -12,9 +12,11 @@ use bytes::Bytes;
 use raftwire::raftpb::{ConfState, Dialect, Entry, EntryType, Snapshot, SnapshotMetadata, Wire};
 use raftwire_etcd::disk::fault::FaultDisk;
 use raftwire_etcd::snap;
-use raftwire_etcd::wal::{Record, RecordKind, Reader, SnapshotRecord, Wal, usable_snapshots};
+use raftwire_etcd::wal::{Reader, Record, RecordKind, SnapshotRecord, Wal, usable_snapshots};
 use std::path::Path;
-use support::disk::{DIR, METADATA, append, create, entry, fault_disk, hard_state, options, origin, shared};
+use support::disk::{
+    DIR, METADATA, append, create, entry, fault_disk, hard_state, options, origin, shared,
+};
 
 const FIRST: &str = "0000000000000000-0000000000000000.wal";
 const SECOND: &str = "0000000000000001-0000000000000006.wal";
@@ -118,7 +120,8 @@ fn keeps_the_short_form_of_an_entry_that_came_in_it() {
     let records: Vec<Record> = std::iter::from_fn(|| reader.next_record().unwrap()).collect();
     let last = records.last().unwrap();
     assert_eq!((last.kind, &last.data[..]), (RecordKind::ENTRY, &short[..]));
-    let (_, replay) = Wal::open(shared(&disk), Path::new(DIR), &origin(), options(1 << 16)).unwrap();
+    let (_, replay) =
+        Wal::open(shared(&disk), Path::new(DIR), &origin(), options(1 << 16)).unwrap();
     assert_eq!(replay.entries, [entry(1, 1, "short")]);
 }
 
@@ -133,8 +136,7 @@ fn reads_what_etcd_wrote() {
     let at_2 = SnapshotRecord { index: 2, term: 2, conf_state: Some(conf_state()) };
     assert_eq!(usable_snapshots(&disk, Path::new(DIR)).unwrap(), [origin(), at_2.clone()]);
     for (from, skipped) in [(origin(), 0), (at_2, 2)] {
-        let (wal, replay) =
-            Wal::open(shared(&disk), Path::new(DIR), &from, options(400)).unwrap();
+        let (wal, replay) = Wal::open(shared(&disk), Path::new(DIR), &from, options(400)).unwrap();
         assert_eq!(replay.metadata, METADATA);
         assert_eq!(replay.hard_state, hard_state(2, MEMBER, 4));
         assert_eq!(replay.entries, entries()[skipped..]);

@@ -190,7 +190,10 @@ mod tests {
             assert_eq!(text.parse::<FounderFlag>().unwrap().to_string(), text);
         }
         assert_eq!("1".parse::<FounderFlag>(), Err(FounderFlagError::NoUrls));
-        assert_eq!("x=http://a:1".parse::<FounderFlag>(), Err(FounderFlagError::Id("x".parse::<MemberId>().unwrap_err())));
+        assert_eq!(
+            "x=http://a:1".parse::<FounderFlag>(),
+            Err(FounderFlagError::Id("x".parse::<MemberId>().unwrap_err()))
+        );
         assert_eq!("1=".parse::<FounderFlag>(), Err(FounderFlagError::Url(UrlError::Scheme)));
     }
 }

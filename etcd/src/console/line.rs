@@ -328,7 +328,10 @@ mod tests {
         let said = answer(Some(1), Outcome::Applied { index: u64::MAX, version: 2 });
         let line = json!({"id": 1, "applied": {"index": u64::MAX, "version": 2}});
         reads_as_it_writes(&said, &line);
-        reads_as_it_writes(&answer(Some(1), Outcome::Value(None)), &json!({"id": 1, "value": null}));
+        reads_as_it_writes(
+            &answer(Some(1), Outcome::Value(None)),
+            &json!({"id": 1, "value": null}),
+        );
         reads_as_it_writes(&answer(Some(1), Outcome::Done {}), &json!({"id": 1, "done": {}}));
         let error = ErrorLine { kind: ErrorKind::BadLine, text: "t".into() };
         let line = json!({"id": null, "error": {"kind": "bad_line", "text": "t"}});

@@ -35,7 +35,7 @@ impl<R: BufRead> Lines<R> {
     /// # Errors
     ///
     /// Whatever the reader says but `Interrupted`.
-    pub fn next(&mut self) -> io::Result<Option<Line<'_>>> {
+    pub fn read_line(&mut self) -> io::Result<Option<Line<'_>>> {
         self.line.clear();
         let (mut is_too_long, mut is_begun) = (false, false);
         loop {
@@ -82,7 +82,7 @@ mod tests {
                 Some(Line::Whole(b"last")),
                 None,
             ] {
-                assert_eq!(lines.next().unwrap(), expected, "{buffer}");
+                assert_eq!(lines.read_line().unwrap(), expected, "{buffer}");
             }
         }
     }

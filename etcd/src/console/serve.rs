@@ -3,7 +3,10 @@
 //! Three threads beside the node's own: one reads, one writes, and the first waits for what ends the
 //! member. A request is a task on the node's thread; tasks begin in the order of the lines.
 
-#![allow(clippy::disallowed_methods, reason = "the edge of the program: it starts threads, and dates its log")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the edge of the program: it starts threads, and dates its log"
+)]
 
 use super::args::Args;
 use super::ask::{ask, failed};
@@ -116,7 +119,8 @@ fn start(args: &Args) -> Result<(Node, String), StartError> {
             }
         });
     }
-    let node = Node::start(config, listener, Arc::new(OsDisk::default())).map_err(StartError::Node)?;
+    let node =
+        Node::start(config, listener, Arc::new(OsDisk::default())).map_err(StartError::Node)?;
     Ok((node, url))
 }
 
@@ -187,7 +191,7 @@ impl Reader {
         let mut lines = Lines::new(BufReader::with_capacity(READ_BYTES, io::stdin()));
         let permits = Arc::new(Semaphore::new(REQUESTS_MAX));
         // An input that cannot be read is closed.
-        while let Ok(Some(line)) = lines.next() {
+        while let Ok(Some(line)) = lines.read_line() {
             match request(&line) {
                 Ok(Some(Request { id, op: Op::Stop })) => {
                     let _ = self.ends.send(End::Stop(id));

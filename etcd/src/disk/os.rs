@@ -1,10 +1,17 @@
 //! The system's files, on Linux.
 //!
 //! A log writes small batches to blocks that were written before, and waits for each. The cheapest
-//! way to do so is one `pwritev2` with `RWF_DSYNC` on a descriptor with `O_DIRECT`; see
-//! [`write_durably_at`](File::write_durably_at) below for what it saves. Where the file system
-//! refuses either (some kernels' tmpfs, network file systems), the file goes back to the system's
-//! cache, or to a write and `fdatasync`, for good.
+//! way to do so is one `pwritev2` with `RWF_DSYNC` on a descriptor with `O_DIRECT`. On ext4 over
+//! virtio, 320 bytes at a time, median and CPU of one process and the median of three at once:
+//!
+//! | | 1 process | CPU | 3 processes |
+//! |---|---|---|---|
+//! | `pwrite`, `fdatasync` | 74 us | 26 us | 107-129 us |
+//! | `pwritev2` with `RWF_DSYNC` | 70 us | 25 us | 95-122 us |
+//! | the same with `O_DIRECT`, a block of 4096 bytes | 65 us | 22 us | 97-109 us |
+//!
+//! Where the file system refuses either (some kernels' tmpfs, network file systems), the file goes
+//! back to the system's cache, or to a write and `fdatasync`, for good.
 
 use super::{BLOCK_BYTES, Disk, DiskError, File, Operation};
 use nix::fcntl::{FcntlArg, fcntl};

@@ -164,8 +164,10 @@ impl Member {
         if self.recorder.is_on() && message.msg_type == MessageType::MsgAppendResponse {
             self.recorder.acked(MemberId(message.from), message.index);
         }
-        // An answer of somebody who is no member any more.
-        if is_answer(message.msg_type) && self.raft.prs().get(message.from).is_none() {
+        // An answer of somebody who is no member any more, or to one who is none.
+        let is_member = |id| self.raft.prs().get(id).is_some();
+        if is_answer(message.msg_type) && !(is_member(message.from) && is_member(self.config.id.0))
+        {
             return;
         }
         self.step_local(message);
@@ -218,7 +220,9 @@ impl Member {
 
     /// Whether a leader's reads have an answer: not before it committed an entry of its own.
     fn can_read(&self) -> bool {
-        self.raft.state != StateRole::Leader || self.raft.commit_to_current_term()
+        // One that was removed would take itself for all there is.
+        let is_member = self.raft.prs().get(self.config.id.0).is_some();
+        self.raft.state != StateRole::Leader || (is_member && self.raft.commit_to_current_term())
     }
 
     /// Lets a tick of time pass.

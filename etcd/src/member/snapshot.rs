@@ -95,8 +95,13 @@ impl SnapshotDir {
 
     fn save(&self, snapshot: &Snapshot) -> Result<(), NodeError> {
         snap::save(&*self.disk, &self.path, snapshot)?;
-        snap::purge(&*self.disk, &self.path, snap::KEPT)?;
         Ok(())
+    }
+
+    /// Removes old ones: once the log has a record of the newest, and not before, or nothing might be
+    /// left that counts.
+    fn purge(&self) -> Result<(), NodeError> {
+        Ok(snap::purge(&*self.disk, &self.path, snap::KEPT)?)
     }
 
     pub(super) fn newest(
@@ -159,10 +164,9 @@ impl Member {
         // A leader's may have come meanwhile.
         if index > self.snapshot.index {
             self.wal.append_snapshot(&SnapshotRecord { index, term, conf_state: Some(conf_state) });
-            // It counts only if the commit index on disk has reached it.
-            self.set_hard_state();
             self.wal.sync()?;
             self.wal.release_to(index)?;
+            self.snapshots.purge()?;
             self.snapshot = Position { index, term };
         }
         Ok(())
@@ -265,9 +269,9 @@ impl Member {
         let record =
             SnapshotRecord { index: at.index, term: at.term, conf_state: Some(conf_state) };
         self.wal.append_snapshot(&record);
-        self.set_hard_state();
         self.wal.sync()?;
         self.wal.release_to(at.index)?;
+        self.snapshots.purge()?;
         self.info(format_args!("took the snapshot of {}", at.index));
         *self.store.write().unwrap_or_else(PoisonError::into_inner) = store;
         self.set_members(members);

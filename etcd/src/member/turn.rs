@@ -116,12 +116,21 @@ impl Member {
 
     fn send_all(&mut self, send: &mut Send<'_>) {
         let mut messages = std::mem::take(&mut self.raft.msgs);
-        // Of several answers to appends the last says it all, as in etcd.
-        let last = messages.iter().rposition(takes_entries);
-        for (position, message) in messages.drain(..).enumerate() {
-            if last.is_none_or(|last| last == position || !takes_entries(&message)) {
-                self.send(message, send);
+        // Of several answers to a leader's appends the farthest says it all. etcd keeps the last.
+        let farthest = messages.iter().filter(|message| takes_entries(message)).max_by_key(|m| (m.term, m.index));
+        let farthest = farthest.map(|message| (message.to, message.term, message.index));
+        let mut was_sent = false;
+        for message in messages.drain(..) {
+            if let Some((to, term, index)) = farthest
+                && takes_entries(&message)
+                && (message.to, message.term) == (to, term)
+            {
+                if was_sent || message.index != index {
+                    continue;
+                }
+                was_sent = true;
             }
+            self.send(message, send);
         }
         // None were added meanwhile; the list is kept for the next turn.
         self.raft.msgs = messages;

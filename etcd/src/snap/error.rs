@@ -41,7 +41,9 @@ impl fmt::Display for SnapError {
         match self {
             Self::Disk(error) => error.fmt(f),
             Self::Empty => f.write_str("empty snapshot"),
-            Self::TooLarge { bytes } => write!(f, "snapshot of {bytes} bytes is too large for a file"),
+            Self::TooLarge { bytes } => {
+                write!(f, "snapshot of {bytes} bytes is too large for a file")
+            }
             Self::Protobuf => f.write_str("malformed snapshot file"),
             Self::Crc { stored, computed } => {
                 write!(f, "file says CRC {stored:08x}, its data gives {computed:08x}")
@@ -51,12 +53,4 @@ impl fmt::Display for SnapError {
     }
 }
 
-impl std::error::Error for SnapError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Disk(error) => error.source(),
-            Self::Snapshot(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+impl std::error::Error for SnapError {}

@@ -127,7 +127,10 @@ pub fn load_newest(
         match read(disk, &path) {
             Ok(snapshot) => {
                 let name = Name::of(&snapshot);
-                if usable.iter().any(|usable| (usable.term, usable.index) == (name.term, name.index)) {
+                if usable
+                    .iter()
+                    .any(|usable| (usable.term, usable.index) == (name.term, name.index))
+                {
                     loaded.snapshot = Some(snapshot);
                     break;
                 }

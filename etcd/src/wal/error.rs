@@ -7,8 +7,8 @@
 //! | [`WalError::Locked`] | another process has the log: one of the two is to stop |
 //! | [`WalError::Corrupt`] and the rest | the log is not what was written: take the member out of the cluster and add it anew |
 
-use super::record::{DataError, RecordKind};
 use super::SegmentName;
+use super::record::{DataError, RecordKind};
 use crate::disk::DiskError;
 use std::fmt;
 use std::path::PathBuf;
@@ -155,14 +155,7 @@ impl fmt::Display for WalError {
     }
 }
 
-impl std::error::Error for WalError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Disk(error) | Self::Failed(error) => error.source(),
-            _ => None,
-        }
-    }
-}
+impl std::error::Error for WalError {}
 
 impl fmt::Display for Corruption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -181,7 +174,10 @@ impl fmt::Display for CorruptionKind {
                 write!(f, "record says CRC {stored:08x}, its data gives {computed:08x}")
             }
             Self::Chain { stored, computed } => {
-                write!(f, "segment begins with CRC {stored:08x}, the one before ends with {computed:08x}")
+                write!(
+                    f,
+                    "segment begins with CRC {stored:08x}, the one before ends with {computed:08x}"
+                )
             }
             Self::Kind(kind) => write!(f, "record of unknown {kind}"),
             Self::Data(kind, error) => write!(f, "{kind}: {error}"),

@@ -41,6 +41,8 @@ mod directory;
 mod error;
 mod frame;
 mod name;
+mod open;
+mod options;
 mod reader;
 mod record;
 mod repair;
@@ -51,12 +53,13 @@ mod writer;
 
 pub use error::{Corruption, CorruptionKind, WalError};
 pub use name::SegmentName;
+pub use options::Options;
 pub use reader::{Reader, Record, Tail};
 pub use record::{DataError, Metadata, RecordKind, SnapshotRecord};
 pub use repair::Repair;
 pub use replay::{Replay, usable_snapshots};
 pub use spare::Prepare;
-pub use writer::{Options, Stats, Wal};
+pub use writer::{Stats, Wal};
 
 use crate::disk::Disk;
 use std::path::Path;

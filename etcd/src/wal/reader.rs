@@ -3,11 +3,11 @@
 //! A piece of a segment is read at a time. Data is cut out of that piece and not copied, so that an
 //! entry keeps no more than a piece alive. What records mean is not known here, but for CRC records.
 
+use super::SegmentName;
 use super::directory::Segment;
 use super::error::{Corruption, CorruptionKind, WalError};
 use super::frame::{LENGTH_BYTES, Lengths};
 use super::record::{RecordFields, RecordKind};
-use super::SegmentName;
 use crate::disk::DiskError;
 use bytes::Bytes;
 use prost::Message;

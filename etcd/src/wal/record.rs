@@ -178,7 +178,10 @@ impl Small {
         Self { bytes: [0; SMALL_BYTES], len: 0 }
     }
 
-    #[allow(clippy::cast_possible_truncation, reason = "seven bits at a time is how varints are cut")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "seven bits at a time is how varints are cut"
+    )]
     fn varint(mut self, mut value: u64) -> Self {
         while value >= 0x80 {
             self.bytes[self.len] = value as u8 | 0x80;
@@ -271,7 +274,8 @@ mod tests {
         let metadata = Metadata { member: u64::MAX, cluster: 1 };
         assert_eq!(Metadata::decode(&metadata.encode().into()), Ok(metadata));
         assert_eq!(Metadata::default().encode(), [0x08, 0, 0x10, 0]);
-        let conf_state = ConfState { voters: vec![1, 2], learners: vec![3], ..ConfState::default() };
+        let conf_state =
+            ConfState { voters: vec![1, 2], learners: vec![3], ..ConfState::default() };
         for conf_state in [None, Some(ConfState::default()), Some(conf_state)] {
             let record = SnapshotRecord { index: 300, term: 2, conf_state };
             assert_eq!(SnapshotRecord::decode(&record.encode().into()), Ok(record));

@@ -51,6 +51,24 @@ fn copy(from: &dyn File, to: &mut dyn File) -> Result<(), DiskError> {
     }
 }
 
+/// Writes once more what was read up to `end`, durably. A process before this one may have died, or
+/// failed, before it was: the system shows what it has in memory, and forgets what it could not write.
+/// Only the last segment needs it: no segment is cut before all of it is durable.
+pub(super) fn write_again(segment: &mut Segment, end: u64) -> Result<(), DiskError> {
+    let file = &mut *segment.file;
+    let mut offset = 0;
+    while offset < end {
+        let left = usize::try_from(end - offset).unwrap_or(usize::MAX);
+        let piece = file.read_at(offset, left.min(PIECE_BYTES))?;
+        if piece.is_empty() {
+            break;
+        }
+        file.write_at(&piece, offset)?;
+        offset += piece.len() as u64;
+    }
+    file.sync()
+}
+
 /// Makes everything behind `end` zero, up to `segment_bytes` at least, durably: what is there is no
 /// record, but behind new records it would be read as one. Returns the bytes of the block that `end`
 /// lies in, as far as they are before it.
@@ -70,7 +88,11 @@ pub(super) fn zero_behind(
     let head = file.read_at(head_offset, head_bytes)?;
     if head.len() < head_bytes {
         // It was read a moment ago.
-        return Err(DiskError::new(Operation::Read, &segment.path, ErrorKind::UnexpectedEof.into()));
+        return Err(DiskError::new(
+            Operation::Read,
+            &segment.path,
+            ErrorKind::UnexpectedEof.into(),
+        ));
     }
     let whole = segment_bytes.next_multiple_of(block).max(length.next_multiple_of(block));
     let all_zero = is_zero_behind(file, end)?;

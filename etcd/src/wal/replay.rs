@@ -36,12 +36,22 @@ pub(super) struct Replaying<'a> {
     pub(super) last_index: u64,
     /// Whether the snapshot's record was met.
     pub(super) met: bool,
+    /// The term of the log's entry that has the snapshot's index, if it has one.
+    term_at_from: Option<u64>,
 }
 
 impl<'a> Replaying<'a> {
     pub(super) const fn new(from: &'a SnapshotRecord) -> Self {
         let hard_state = HardState { term: 0, vote: 0, commit: 0 };
-        Self { from, metadata: None, hard_state, entries: Vec::new(), last_index: 0, met: false }
+        Self {
+            from,
+            metadata: None,
+            hard_state,
+            entries: Vec::new(),
+            last_index: 0,
+            met: false,
+            term_at_from: None,
+        }
     }
 
     /// Takes all that `reader` has.
@@ -70,7 +80,8 @@ impl<'a> Replaying<'a> {
                 self.push(entry)?;
             }
             RecordKind::HARD_STATE => {
-                self.hard_state = HardState::decode(&record.data).map_err(|e| malformed(e.into()))?;
+                self.hard_state =
+                    HardState::decode(&record.data).map_err(|e| malformed(e.into()))?;
             }
             RecordKind::SNAPSHOT => {
                 let snapshot = SnapshotRecord::decode(&record.data).map_err(malformed)?;
@@ -81,6 +92,11 @@ impl<'a> Replaying<'a> {
                         return Err(CorruptionKind::SnapshotTerm { expected, found });
                     }
                     self.met = true;
+                    // A leader's snapshot, which the log did not lead to: what stands behind its index
+                    // is not what was committed there. A member's own follows on its entry.
+                    if found > 0 && self.term_at_from != Some(found) {
+                        self.entries.clear();
+                    }
                 }
             }
             kind => return Err(CorruptionKind::Kind(kind)),
@@ -91,8 +107,12 @@ impl<'a> Replaying<'a> {
     /// Adds an entry behind the snapshot, in place of the one with its index and those behind it.
     fn push(&mut self, entry: Entry) -> Result<(), CorruptionKind> {
         let found = entry.index;
-        let Some(ahead) = found.checked_sub(self.from.index) else { return Ok(()) };
-        let Some(position) = ahead.checked_sub(1) else { return Ok(()) };
+        let Some(position) = found.checked_sub(self.from.index).and_then(|ahead| ahead.checked_sub(1)) else {
+            // It replaces all behind it. etcd's reader lets those stand, and its members rarely get there.
+            self.entries.clear();
+            self.term_at_from = (found == self.from.index).then_some(entry.term);
+            return Ok(());
+        };
         match usize::try_from(position) {
             Ok(position) if position <= self.entries.len() => {
                 self.entries.truncate(position);

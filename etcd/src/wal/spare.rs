@@ -78,10 +78,7 @@ struct Maker {
 
 impl Maker {
     /// Makes one. `pace` is asked before each piece, with where it ends, and may fail.
-    fn make(
-        &mut self,
-        pace: impl FnMut(u64) -> Result<(), DiskError>,
-    ) -> Result<Spare, DiskError> {
+    fn make(&mut self, pace: impl FnMut(u64) -> Result<(), DiskError>) -> Result<Spare, DiskError> {
         // Not the name of the one that was made before: that may not be renamed yet.
         let path = self.dir.join(format!("{}.tmp", self.count % 2));
         self.count += 1;

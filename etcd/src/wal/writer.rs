@@ -2,12 +2,10 @@
 
 use super::directory::{self, Segment};
 use super::error::WalError;
-use super::reader::Reader;
-use super::record::{Metadata, RecordKind, Small, SnapshotRecord};
-use super::replay::{Replay, Replaying};
-use super::spare::{self, Prepare, Spares};
+use super::record::{RecordKind, Small, SnapshotRecord};
+use super::spare::Spares;
 use super::staging::Staging;
-use super::{SEGMENT_BYTES, SegmentName, exists, repair};
+use super::{Options, SegmentName};
 use crate::disk::{Disk, DiskError};
 use bytes::Bytes;
 use raftwire::raftpb::{EntryRef, HardState};
@@ -15,24 +13,6 @@ use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// How a log is kept.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct Options {
-    /// The bytes a segment is prepared with; the batch that reaches this is its last.
-    pub segment_bytes: u64,
-    /// When spare segments are prepared.
-    pub prepare: Prepare,
-    /// How many segments are kept of those that were released, and those that are held.
-    pub kept_segments: usize,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { segment_bytes: SEGMENT_BYTES, prepare: Prepare::default(), kept_segments: 5 }
-    }
-}
 
 /// What was done since the log was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,129 +57,38 @@ pub struct Wal {
 }
 
 impl Wal {
-    /// Creates a log in `dir`, whose parent is there: a first segment with the metadata and the empty
-    /// snapshot, built beside it and then renamed.
-    ///
-    /// # Errors
-    ///
-    /// [`WalError::Exists`] and [`WalError::Disk`].
-    pub fn create(
+    /// Begins behind what `staging` begins with, in the segment `last`.
+    pub(super) fn new(
         disk: Arc<dyn Disk>,
         dir: &Path,
-        metadata: Metadata,
         options: Options,
-    ) -> Result<Self, WalError> {
-        if exists(&*disk, dir)? {
-            return Err(WalError::Exists { dir: dir.to_owned() });
-        }
-        let mut unfinished = dir.as_os_str().to_owned();
-        unfinished.push(".tmp");
-        let unfinished = PathBuf::from(unfinished);
-        disk.remove_dir_all(&unfinished)?;
-        disk.create_dir(&unfinished)?;
-
-        let name = SegmentName { sequence: 0, index: 0 };
-        let path = unfinished.join(name.to_string());
-        let mut file = spare::make(&*disk, &path, options.segment_bytes, |_| Ok(()))?;
-        let mut staging = Staging::new(&[], 0, 0);
-        let metadata = metadata.encode();
-        staging.put(RecordKind::CRC, &[]);
-        staging.put(RecordKind::METADATA, &[&metadata]);
-        staging.put(RecordKind::SNAPSHOT, &[&SnapshotRecord::default().encode()]);
-        staging.write(&mut *file)?;
-        disk.sync_dir(&unfinished)?;
-
-        // There may be a directory, with no segment in it.
-        disk.remove_dir_all(dir)?;
-        disk.rename(&unfinished, dir)?;
-        disk.sync_dir(parent(dir))?;
-        let path = dir.join(name.to_string());
-        file.renamed(&path);
-
-        let spares = Spares::new(
-            Arc::clone(&disk),
-            dir.to_owned(),
-            options.segment_bytes,
-            options.prepare,
-        );
-        Ok(Self {
+        metadata: Bytes,
+        held: Vec<Segment>,
+        last: Segment,
+        staging: Staging,
+    ) -> Self {
+        let (its_disk, its_dir) = (Arc::clone(&disk), dir.to_owned());
+        Self {
             disk,
             dir: dir.to_owned(),
             options,
-            metadata: metadata.into(),
-            held: VecDeque::new(),
-            last: Segment { name, path, file },
+            metadata,
+            held: held.into(),
+            last,
             staging,
-            spares,
+            spares: Spares::new(its_disk, its_dir, options.segment_bytes, options.prepare),
             hard_state: HardState::default(),
             next_hard_state: None,
             must_sync: false,
             last_index: 0,
             failed: None,
             stats: Stats::default(),
-        })
+        }
     }
 
-    /// Opens the log in `dir` behind the snapshot `from`, one of
-    /// [`usable_snapshots`](super::usable_snapshots), and returns what it holds. A torn end is
-    /// repaired.
-    ///
-    /// # Errors
-    ///
-    /// Any of [`WalError`] but `Exists` and `Failed`.
-    pub fn open(
-        disk: Arc<dyn Disk>,
-        dir: &Path,
-        from: &SnapshotRecord,
-        options: Options,
-    ) -> Result<(Self, Replay), WalError> {
-        let names = directory::segments(&*disk, dir)?;
-        let names = directory::from_index(dir, &names, from.index)?;
-        let mut reader = Reader::new(directory::open(&*disk, dir, names)?)?;
-        let mut replaying = Replaying::new(from);
-        replaying.take_all(&mut reader)?;
-        if !replaying.met {
-            return Err(WalError::NoSnapshot { dir: dir.to_owned(), index: from.index });
-        }
-        let Some((metadata, metadata_bytes)) = replaying.metadata else {
-            return Err(WalError::NoMetadata { dir: dir.to_owned() });
-        };
-
-        let (tail, crc) = (reader.tail().cloned(), reader.crc());
-        let mut segments = reader.into_segments();
-        let (Some(mut last), Some(tail)) = (segments.pop(), tail) else {
-            return Err(WalError::NoSegment { dir: dir.to_owned(), index: from.index });
-        };
-        let repaired = match tail.torn {
-            Some(_) => Some(repair::cut_off(&*disk, dir, &mut last, &tail)?),
-            None => None,
-        };
-        let head = repair::zero_behind(&mut last, tail.offset, options.segment_bytes)?;
-
-        let spares = Spares::new(
-            Arc::clone(&disk),
-            dir.to_owned(),
-            options.segment_bytes,
-            options.prepare,
-        );
-        let wal = Self {
-            disk,
-            dir: dir.to_owned(),
-            options,
-            metadata: metadata_bytes,
-            held: segments.into(),
-            last,
-            staging: Staging::new(&head, tail.offset, crc),
-            spares,
-            hard_state: replaying.hard_state,
-            next_hard_state: None,
-            must_sync: false,
-            last_index: replaying.last_index,
-            failed: None,
-            stats: Stats::default(),
-        };
-        let hard_state = replaying.hard_state;
-        Ok((wal, Replay { metadata, hard_state, entries: replaying.entries, repaired }))
+    /// Goes on from what was replayed.
+    pub(super) fn resume(&mut self, hard_state: HardState, last_index: u64) {
+        (self.hard_state, self.last_index) = (hard_state, last_index);
     }
 
     /// Adds an entry to the batch, as it was encoded by whoever sent it. Its index is `index`.
@@ -387,13 +276,5 @@ impl Drop for Wal {
     /// could.
     fn drop(&mut self) {
         let _ = self.sync();
-    }
-}
-
-/// The directory a path is in.
-fn parent(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
     }
 }

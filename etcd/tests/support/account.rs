@@ -95,9 +95,8 @@ fn check_indexes(notes: &[Note]) {
     let mut applied: Vec<(u64, &Note)> = notes
         .iter()
         .filter_map(|note| match note.did {
-            Did::Put(_, Write::Applied { index, .. }) | Did::Delete(Write::Applied { index, .. }) => {
-                Some((index, note))
-            }
+            Did::Put(_, Write::Applied { index, .. })
+            | Did::Delete(Write::Applied { index, .. }) => Some((index, note)),
             _ => None,
         })
         .collect();

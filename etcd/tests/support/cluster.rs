@@ -16,7 +16,7 @@ use tempfile::TempDir;
 /// How long an answer may take before a test gives up on it: longer than a member does.
 const ANSWER: Duration = Duration::from_secs(20);
 /// Lines of each member's log that are shown of a test that failed.
-const LOG_LINES_SHOWN: usize = 400;
+const LOG_LINES_SHOWN: usize = 60;
 
 /// What all members are started with.
 #[derive(Clone, Debug)]
@@ -186,14 +186,16 @@ impl Cluster {
         }
     }
 
-    /// Puts through a member; while nobody leads, again.
+    /// Puts through a member, and again while it does not work out: then it may be done twice.
     #[track_caller]
     pub(crate) fn put(&self, id: u64, key: &str, value: &str) -> u64 {
         until(&format!("a put of {key} through member {id}"), || {
             let put = Op::Put { key: key.to_owned(), value: value.to_owned() };
             match self.ask(id, put) {
                 Outcome::Applied { index, .. } => Some(index),
-                Outcome::Error(ErrorLine { kind: ErrorKind::Dropped, .. }) => None,
+                Outcome::Error(ErrorLine {
+                    kind: ErrorKind::Timeout | ErrorKind::Dropped, ..
+                }) => None,
                 other => panic!("{other:?}"),
             }
         })
@@ -205,9 +207,9 @@ impl Cluster {
         until(&format!("a read of {key} through member {id}"), || {
             match self.ask(id, Op::Get { key: key.to_owned() }) {
                 Outcome::Value(value) => Some(value),
-                Outcome::Error(ErrorLine { kind: ErrorKind::Timeout | ErrorKind::Dropped, .. }) => {
-                    None
-                }
+                Outcome::Error(ErrorLine {
+                    kind: ErrorKind::Timeout | ErrorKind::Dropped, ..
+                }) => None,
                 other => panic!("{other:?}"),
             }
         })
@@ -243,9 +245,8 @@ impl Cluster {
         until(&format!("members {ids:?} agree on a leader"), || {
             let statuses: Vec<StatusLine> = ids.iter().map(|id| self.status(*id)).collect();
             let leads = statuses.iter().find(|status| status.role == "leader")?;
-            let follows = |status: &StatusLine| {
-                status.leader == Some(leads.id) && status.term == leads.term
-            };
+            let follows =
+                |status: &StatusLine| status.leader == Some(leads.id) && status.term == leads.term;
             statuses.iter().all(follows).then_some(leads.id.0.0)
         })
     }

@@ -66,17 +66,40 @@ impl Model {
         }
     }
 
+    /// The term of the entry that the log has at `index` after its first `count` records.
+    fn term_at(&self, index: u64, count: usize) -> Option<u64> {
+        let entries = self.records[..count].iter().rev().map_while(|record| match record {
+            Record::Entry(entry) if entry.index < index => None,
+            record => Some(record),
+        });
+        entries
+            .filter_map(|record| match record {
+                Record::Entry(entry) if entry.index == index => Some(entry.term),
+                _ => None,
+            })
+            .next()
+    }
+
     /// The log after its first `count` records.
     fn held(&self, from: &SnapshotRecord, count: usize) -> Held {
         let mut held = Held::default();
-        for record in &self.records[..count] {
+        for (position, record) in self.records[..count].iter().enumerate() {
             match record {
-                Record::Entry(entry) if entry.index > from.index => {
+                Record::Entry(entry) => {
                     held.entries.retain(|held| held.index < entry.index);
-                    held.entries.push(entry.clone());
+                    if entry.index > from.index {
+                        held.entries.push(entry.clone());
+                    }
                 }
+                // A leader's: what the log had behind it is not what was committed.
+                Record::Snapshot(snapshot)
+                    if snapshot == from
+                        && self.term_at(snapshot.index, position) != Some(snapshot.term) =>
+                {
+                    held.entries.clear();
+                }
+                Record::Snapshot(_) => {}
                 Record::HardState(state) => held.hard_state = *state,
-                _ => {}
             }
         }
         held
@@ -111,11 +134,7 @@ impl Model {
         if disk.has_crashed() { Ok(None) } else { opened }
     }
 
-    fn try_recover(
-        &mut self,
-        disk: &FaultDisk,
-        segment_bytes: u64,
-    ) -> Result<Option<Wal>, String> {
+    fn try_recover(&mut self, disk: &FaultDisk, segment_bytes: u64) -> Result<Option<Wal>, String> {
         let dir = Path::new(DIR);
         if !wal::exists(disk, dir).map_err(|error| error.to_string())? {
             if self.created {
@@ -129,7 +148,7 @@ impl Model {
         let usable = usable_snapshots(disk, dir).map_err(|error| error.to_string())?;
         let Some(newest) = usable.last() else { return Err("no usable snapshot".to_owned()) };
         let (wal, replay) = Wal::open(shared(disk), dir, newest, options(segment_bytes))
-            .map_err(|error| format!("{error}: {:?}", std::error::Error::source(&error)))?;
+            .map_err(|error| error.to_string())?;
         if replay.metadata != METADATA {
             return Err(format!("{:?}", replay.metadata));
         }
@@ -184,8 +203,10 @@ impl Model {
             }
             // A snapshot of our own.
             2 if self.hard_state.commit > self.last_snapshot() => {
-                let record = snapshot(self.hard_state.term, self.hard_state.commit);
-                self.put_snapshot(wal, record);
+                let index = self.hard_state.commit;
+                if let Some(term) = self.term_at(index, self.records.len()) {
+                    self.put_snapshot(wal, snapshot(term, index));
+                }
             }
             // A snapshot that was received.
             3 => {

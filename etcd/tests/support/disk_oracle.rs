@@ -99,7 +99,8 @@ fn find(segment: &[u8], at: usize, running: u32, is_last: bool) -> Found {
     let next = at + 8 + record + padding;
     let damaged = || {
         let body = at + 8..next;
-        let sectors = (0..segment.len().div_ceil(512)).map(|sector| sector * 512..sector * 512 + 512);
+        let sectors =
+            (0..segment.len().div_ceil(512)).map(|sector| sector * 512..sector * 512 + 512);
         let zero = sectors
             .map(|sector| sector.start.max(body.start)..sector.end.min(body.end))
             .any(|part| !part.is_empty() && segment[part].iter().all(|byte| *byte == 0));

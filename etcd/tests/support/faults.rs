@@ -123,23 +123,27 @@ impl Faults<'_> {
     }
 }
 
-/// The seed of a run: `RAFTWIRE_SEED`, or one from the time. It is printed, and shown if the test
+/// The seed of a run: `RAFTWIRE_SEED`, or another each time. It is printed, and shown if the test
 /// fails.
 pub(crate) fn seed() -> u64 {
-    let seed = match std::env::var("RAFTWIRE_SEED") {
-        Ok(seed) => seed.parse().expect("RAFTWIRE_SEED is a number"),
-        Err(_) => fastrand::u64(..1 << 32),
-    };
+    let seed = number("RAFTWIRE_SEED").unwrap_or_else(|| fastrand::u64(..1 << 32));
     eprintln!("RAFTWIRE_SEED={seed}");
     seed
 }
 
 /// How many members are killed: `RAFTWIRE_KILLS`, or so many.
 pub(crate) fn kills(usually: u32) -> u32 {
-    match std::env::var("RAFTWIRE_KILLS") {
-        Ok(kills) => kills.parse().expect("RAFTWIRE_KILLS is a number"),
-        Err(_) => usually,
-    }
+    number("RAFTWIRE_KILLS").map_or(usually, |kills| kills.try_into().unwrap())
+}
+
+/// How many members there are: `RAFTWIRE_MEMBERS`, or so many.
+pub(crate) fn members(usually: u64) -> u64 {
+    number("RAFTWIRE_MEMBERS").unwrap_or(usually)
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
 }
 
 /// Waits until time has passed in which something would have happened: for what must not.

@@ -182,12 +182,7 @@ fn serve(state: &Arc<State>, member: u64) -> (SocketAddr, thread::JoinHandle<()>
     (address, acceptor)
 }
 
-fn forward(
-    state: &State,
-    member: u64,
-    proxy: SocketAddr,
-    mut dialed: TcpStream,
-) -> io::Result<()> {
+fn forward(state: &State, member: u64, proxy: SocketAddr, mut dialed: TcpStream) -> io::Result<()> {
     dialed.set_nonblocking(false)?;
     dialed.set_nodelay(true)?;
     let head = head(&mut dialed)?;
@@ -210,12 +205,11 @@ fn forward(
         shared.connections.insert(number, Connection { link, proxy, dialed, accepted });
         number
     };
-    let forwarded = accepted.write_all(&head).and_then(|()| {
+    let forwarded = accepted.write_all(&head).map(|()| {
         thread::scope(|scope| {
             scope.spawn(|| pump(state, link, &dialed, &accepted));
             pump(state, link, &accepted, &dialed);
         });
-        Ok(())
     });
     state.lock().connections.remove(&number);
     forwarded

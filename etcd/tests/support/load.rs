@@ -64,7 +64,10 @@ pub(crate) enum Did {
 /// What came of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Write {
-    Applied { index: u64, version: u64 },
+    Applied {
+        index: u64,
+        version: u64,
+    },
     Unknown,
     /// Certainly not done.
     Dropped,
@@ -142,9 +145,7 @@ impl<'a> Running<'a> {
     #[track_caller]
     pub(crate) fn await_answers(&self, count: u64) {
         let before = self.answered();
-        super::until("clients get answers", || {
-            (self.answered() >= before + count).then_some(())
-        });
+        super::until("clients get answers", || (self.answered() >= before + count).then_some(()));
     }
 
     /// Nanoseconds since the load began.

@@ -1,7 +1,7 @@
 //! An open file of a disk that crashes.
 
-use super::{FaultDisk, SECTOR_BYTES};
 use super::world::{Outcome, World};
+use super::{FaultDisk, SECTOR_BYTES};
 use crate::disk::{BLOCK_BYTES, DiskError, File, Operation};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};

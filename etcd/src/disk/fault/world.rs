@@ -233,6 +233,16 @@ impl World {
         if dir != to_dir {
             return Err(ErrorKind::CrossesDevices.into());
         }
+        let is_empty = |node: &usize| match &self.nodes[*node] {
+            Node::File { .. } => true,
+            Node::Dir(names) => names.live.is_empty(),
+        };
+        let Node::Dir(names) = &self.nodes[dir] else {
+            return Err(ErrorKind::NotADirectory.into());
+        };
+        if !names.live.get(to).is_none_or(is_empty) {
+            return Err(ErrorKind::DirectoryNotEmpty.into());
+        }
         let failed = self.begin_names()?;
         self.names(dir).rename(from, to);
         failed.map_or(Ok(()), Err)
