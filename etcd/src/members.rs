@@ -145,7 +145,8 @@ impl Members {
                 }
                 self.check_urls(*id, urls)?;
                 let is_learner = matches!(change, Change::AddLearner { .. });
-                self.known.insert(id.0, Known { urls: urls.clone(), is_learner, is_leaving: false });
+                self.known
+                    .insert(id.0, Known { urls: urls.clone(), is_learner, is_leaving: false });
             }
             Change::Promote { id } => {
                 let known = self.member(*id)?;

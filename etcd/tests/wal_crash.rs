@@ -119,6 +119,10 @@ fn a_disk_that_fails_loses_nothing_that_was_acknowledged() {
                 let disk = if fate % 2 == 0 { disk } else { disk.crash() };
                 let recovered = model.recover(&disk, SEGMENT_BYTES);
                 assert!(recovered.is_ok(), "{kind} at {fail_at}, fate {fate}: {recovered:?}");
+                // What the next process found, it answers for.
+                drop(recovered);
+                let again = model.recover(&disk.crash(), SEGMENT_BYTES);
+                assert!(again.is_ok(), "{kind} at {fail_at}, fate {fate}, crash: {again:?}");
             }
         }
     }

@@ -7,7 +7,7 @@
 mod request;
 mod store;
 
-pub use request::Request;
 pub(crate) use request::Command;
+pub use request::Request;
 pub use store::{Digest, Value};
 pub(crate) use store::{Outcome, Store};

@@ -189,7 +189,8 @@ mod tests {
     fn shares_the_entrys_bytes() {
         let put = Request::Put { key: Bytes::from("key1"), value: Bytes::from(vec![7; 100]) };
         let data = encoded(&put, 1);
-        let Some(Request::Put { value, .. }) = Command::decode(data.clone()).unwrap().request else {
+        let Some(Request::Put { value, .. }) = Command::decode(data.clone()).unwrap().request
+        else {
             panic!("no put");
         };
         assert!(data.as_ptr_range().contains(&value.as_ptr()));

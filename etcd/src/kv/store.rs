@@ -184,10 +184,7 @@ mod tests {
         assert_eq!(put(&mut store, 1, "a", "x"), 1);
         assert_eq!(put(&mut store, 2, "a", "y"), 2);
         assert_eq!(put(&mut store, 3, "b", "y"), 1);
-        assert_eq!(
-            store.value(b"a"),
-            Some(Value { value: "y".into(), version: 2, index: 2 })
-        );
+        assert_eq!(store.value(b"a"), Some(Value { value: "y".into(), version: 2, index: 2 }));
         store.apply(4, &Request::Delete { key: "a".into() });
         assert_eq!(store.value(b"a"), None);
         assert_eq!(put(&mut store, 5, "a", "z"), 1);

@@ -28,6 +28,8 @@ mod open;
 mod reads;
 mod snapshot;
 mod status;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 pub use crate::members::ChangeRefused;
@@ -140,7 +142,6 @@ impl Member {
     /// Takes a message from a peer.
     pub fn receive(&mut self, message: Envelope) {
         let mut message = message.0;
-        self.encodings.take(&mut message);
         if let Err(refusal) = admit(&mut message) {
             let (kind, from) = (message.msg_type, MemberId(message.from));
             self.warn(format_args!("{kind:?} from {from} not taken: {refusal}"));
@@ -157,7 +158,14 @@ impl Member {
             self.reads.hold(message);
             return;
         }
+        if message.msg_type == MessageType::MsgAppend {
+            self.encodings.take(&mut message);
+        }
         self.step(message);
+        // What raft did not take is of no use.
+        if self.raft.raft_log.unstable_entries().is_empty() {
+            self.encodings.clear();
+        }
     }
 
     fn step(&mut self, message: Message) {

@@ -121,7 +121,7 @@ fn create_dir(disk: &dyn Disk, path: &Path) -> Result<(), DiskError> {
         }
         (created, _) => created?,
     }
-    match disk.sync_dir(parent.unwrap_or(Path::new("."))) {
+    match disk.sync_dir(parent.unwrap_or_else(|| Path::new("."))) {
         // Somebody else's, who made the directory in it and let us have that.
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
         synced => synced,
@@ -206,9 +206,8 @@ fn founding_entries(founders: &[Founder]) -> Result<Vec<Entry>, NodeError> {
             false => Change::AddVoter { id, urls },
             true => Change::AddLearner { id, urls },
         };
-        let mut entry = proposal(0, &change)
-            .map_err(|error| NodeError::Change { index, error })?
-            .entry;
+        let mut entry =
+            proposal(0, &change).map_err(|error| NodeError::Change { index, error })?.entry;
         // Nobody proposes it, so only etcd's form is of use.
         entry.data = std::mem::take(&mut entry.context);
         (entry.index, entry.term) = (index, 1);
@@ -259,12 +258,15 @@ fn restart(
         return Err(NodeError::Raft(reason));
     }
     if let Some(repair) = &replay.repaired {
-        config.log.line(crate::log::Level::Warn, format_args!(
-            "the log ended within a record: cut at {} of {}, which is kept as {}",
-            repair.offset,
-            repair.path.display(),
-            repair.broken.display()
-        ));
+        config.log.line(
+            crate::log::Level::Warn,
+            format_args!(
+                "the log ended within a record: cut at {} of {}, which is kept as {}",
+                repair.offset,
+                repair.path.display(),
+                repair.broken.display()
+            ),
+        );
     }
     Ok(Start {
         wal,

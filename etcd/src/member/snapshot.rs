@@ -8,11 +8,11 @@
 //! ```
 
 use super::{Member, NodeError, PeerChange};
+use crate::disk::Disk;
 use crate::kv::Store;
+use crate::log::{Level, Sink};
 use crate::members::Members;
 use crate::raft::Position;
-use crate::disk::Disk;
-use crate::log::{Level, Sink};
 use crate::snap;
 use crate::wal::SnapshotRecord;
 use raft::eraftpb::{self, Message};

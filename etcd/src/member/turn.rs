@@ -117,7 +117,10 @@ impl Member {
     fn send_all(&mut self, send: &mut Send<'_>) {
         let mut messages = std::mem::take(&mut self.raft.msgs);
         // Of several answers to a leader's appends the farthest says it all. etcd keeps the last.
-        let farthest = messages.iter().filter(|message| takes_entries(message)).max_by_key(|m| (m.term, m.index));
+        let farthest = messages
+            .iter()
+            .filter(|message| takes_entries(message))
+            .max_by_key(|m| (m.term, m.index));
         let farthest = farthest.map(|message| (message.to, message.term, message.index));
         let mut was_sent = false;
         for message in messages.drain(..) {

@@ -3,9 +3,7 @@
 use super::shared::{Received, Shared};
 use crate::log::Level;
 use crate::raft::Envelope;
-use raftwire::transport::{
-    Class, Dropped, Event, MemberId, Raft, StreamKind,
-};
+use raftwire::transport::{Class, Dropped, Event, MemberId, Raft, StreamKind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 

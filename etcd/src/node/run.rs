@@ -1,8 +1,8 @@
 //! The loop of a member: what came goes in, turns are made until there is nothing to do, and who
 //! waits is answered.
 
-use super::shared::{Ask, Proposal, Received, Shared, Waiting};
 use super::Answer;
+use super::shared::{Ask, Proposal, Received, Shared, Waiting};
 use crate::config::Config;
 use crate::log::Level;
 use crate::member::{

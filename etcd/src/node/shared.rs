@@ -34,7 +34,10 @@ pub(super) enum Ask {
 
 /// What came from the transport, and from the thread that writes snapshots.
 pub(super) enum Received {
-    Message { message: Envelope, received_ns: u64 },
+    Message {
+        message: Envelope,
+        received_ns: u64,
+    },
     Unreachable(MemberId),
     SnapshotLost(MemberId),
     Snapshotted(Box<Result<crate::member::Snapshotted, NodeError>>),
@@ -97,7 +100,9 @@ impl Shared {
             open_streams: AtomicUsize::new(0),
             syncs: AtomicU64::new(0),
             ids: member.ids(),
-            removed: Mutex::new(member.members().removed().iter().map(|id| MemberId(*id)).collect()),
+            removed: Mutex::new(
+                member.members().removed().iter().map(|id| MemberId(*id)).collect(),
+            ),
             waiting: Mutex::default(),
             is_woken: AtomicBool::new(false),
             notify: Notify::new(),

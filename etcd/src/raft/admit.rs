@@ -28,7 +28,9 @@ impl fmt::Display for Refusal {
         match self {
             Self::Type(kind) => write!(f, "members do not send {kind:?}"),
             Self::EntryCount(count) => write!(f, "it holds {count} entries"),
-            Self::Order { position } => write!(f, "entry {position} does not follow the one before"),
+            Self::Order { position } => {
+                write!(f, "entry {position} does not follow the one before")
+            }
             Self::Change(error) => write!(f, "a change of the configuration that is none: {error}"),
             Self::NoSnapshot => f.write_str("a snapshot of nothing"),
         }

@@ -5,7 +5,7 @@
 //! an entry in the whole cluster, so the bytes are found again by them.
 
 use bytes::Bytes;
-use raft::eraftpb::{Entry, Message, MessageType};
+use raft::eraftpb::{Entry, Message};
 use std::collections::VecDeque;
 
 #[derive(Debug, Default)]
@@ -22,12 +22,11 @@ struct Kept {
 }
 
 impl Encodings {
-    /// Takes the encodings out of a message that came, whose entries' `context`s they are.
-    pub(crate) fn take(&mut self, message: &mut Message) {
-        let is_append = message.msg_type == MessageType::MsgAppend;
-        for entry in message.entries.iter_mut() {
+    /// Takes the encodings out of an append that came, whose entries' `context`s they are.
+    pub(crate) fn take(&mut self, append: &mut Message) {
+        for entry in append.entries.iter_mut() {
             let encoding = std::mem::take(&mut entry.context);
-            if is_append && !encoding.is_empty() {
+            if !encoding.is_empty() {
                 self.kept.push_back(Kept { index: entry.index, term: entry.term, encoding });
             }
         }
@@ -56,7 +55,6 @@ mod tests {
 
     fn append(entries: &[(u64, u64, &'static str)]) -> Message {
         let mut message = Message::default();
-        message.set_msg_type(MessageType::MsgAppend);
         for &(index, term, bytes) in entries {
             let context = Bytes::from_static(bytes.as_bytes());
             message.entries.push(Entry { index, term, context, ..Entry::default() });
@@ -78,15 +76,5 @@ mod tests {
         assert_eq!(of(3, 2).as_deref(), Some(&b"d"[..]));
         assert_eq!(of(4, 2).as_deref(), Some(&b"e"[..]));
         assert_eq!(of(4, 3), None);
-    }
-
-    #[test]
-    fn takes_contexts_of_other_messages_away() {
-        let mut encodings = Encodings::default();
-        let mut message = append(&[(1, 1, "a")]);
-        message.set_msg_type(MessageType::MsgPropose);
-        encodings.take(&mut message);
-        assert!(message.entries[0].context.is_empty());
-        assert_eq!(encodings.of(&message.entries[0]), None);
     }
 }

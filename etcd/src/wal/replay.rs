@@ -107,7 +107,9 @@ impl<'a> Replaying<'a> {
     /// Adds an entry behind the snapshot, in place of the one with its index and those behind it.
     fn push(&mut self, entry: Entry) -> Result<(), CorruptionKind> {
         let found = entry.index;
-        let Some(position) = found.checked_sub(self.from.index).and_then(|ahead| ahead.checked_sub(1)) else {
+        let Some(position) =
+            found.checked_sub(self.from.index).and_then(|ahead| ahead.checked_sub(1))
+        else {
             // It replaces all behind it. etcd's reader lets those stand, and its members rarely get there.
             self.entries.clear();
             self.term_at_from = (found == self.from.index).then_some(entry.term);
