@@ -3,6 +3,8 @@
 //!
 //! The binary has an allocator of its own and nothing else may run in it, hence no harness.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
 use bytes::Bytes;
 use raftwire::transport::{ClusterId, MemberId};
 use raftwire_etcd::config::{Config, Founder};

@@ -2,6 +2,8 @@
 //! others. Members that are killed, cut off and changed are processes of their own (`cluster`,
 //! `kills`).
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
 use bytes::Bytes;
 use raftwire::transport::{ClusterId, MemberId};
 use raftwire_etcd::config::{Config, Founder};
@@ -248,4 +250,26 @@ async fn a_member_by_itself_leads_and_commits() {
     ended.stop().await;
     assert!(ended.ended().await.is_none());
     drop(dirs);
+}
+
+/// There is always something to do: time passes all the same, and the member ends when it is told to.
+#[tokio::test]
+async fn time_passes_under_load() {
+    let quick = |config: &mut Config| config.tick = Duration::from_millis(5);
+    let cluster = Cluster::start(1, quick).await;
+    let node = &cluster.nodes[0];
+    let load: Vec<_> = (0..64)
+        .map(|proposer| {
+            let node = node.clone();
+            node.handle()
+                .clone()
+                .spawn(async move { while node.put(key(proposer), "x".into()).await.is_ok() {} })
+        })
+        .collect();
+    let begun = node.ticks();
+    until(|| (node.ticks() > begun + 20).then_some(())).await;
+    timeout(Duration::from_secs(10), node.stop()).await.expect("it ends");
+    for proposer in load {
+        proposer.await.unwrap();
+    }
 }

@@ -1,6 +1,8 @@
 //! A follower's entries go to disk as they came: the bytes of a record are the bytes of the frame, in
 //! every dialect, whatever its leader writes.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
 use bytes::{Buf, BufMut, Bytes};
 use raftwire::buf::{Pool, ReceiveBuffer, Space, WriteQueue};
 use raftwire::codec::{self, message, msgappv2};

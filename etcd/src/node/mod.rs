@@ -28,6 +28,7 @@ use inbox::Inbox;
 use raftwire::transport::{Driver, MemberId, SocketOptions, TcpDial, Transport};
 use shared::{Ask, Shared};
 use std::net::TcpListener;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 use tokio::runtime::Handle;
@@ -173,6 +174,12 @@ impl Node {
     #[must_use]
     pub fn syncs(&self) -> u64 {
         self.shared().syncs()
+    }
+
+    /// How many ticks passed since the start.
+    #[must_use]
+    pub fn ticks(&self) -> u64 {
+        self.shared().ticks.load(Ordering::Relaxed)
     }
 
     /// Samples the moments of each entry whose index `every` divides; 0: of none, as at the start.

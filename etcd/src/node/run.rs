@@ -16,7 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::task::Poll;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// Runs the member until it is told to stop, or cannot go on.
 pub(super) async fn run(
@@ -123,21 +123,22 @@ impl Loop {
         let done = self.member.take_done();
         self.tell(done);
         loop {
-            self.turns().await?;
+            self.turns(&mut ticks).await?;
             if self.is_stopping {
                 return Ok(());
             }
             let shared = self.shared.clone();
             tokio::select! {
                 biased;
-                () = shared.woken() => {}
                 _ = ticks.tick() => self.tick()?,
+                () = shared.woken() => {}
             }
         }
     }
 
     fn tick(&mut self) -> Result<(), NodeError> {
         self.waiters.tick(self.timeout_ticks);
+        self.shared.ticks.fetch_add(1, Ordering::Relaxed);
         // A member that is removed tells the others that it is, before it ends.
         if self.member.is_removed() {
             self.removed_ticks += 1;
@@ -145,21 +146,34 @@ impl Loop {
                 return Err(NodeError::Removed(self.config.id));
             }
         }
+        // Under load there is always something to do, but perhaps not for every follower.
+        self.tell_commit();
         guarded(|| self.member.tick())
     }
 
-    /// Makes turns until there is nothing to do.
-    async fn turns(&mut self) -> Result<(), NodeError> {
+    fn tell_commit(&mut self) {
+        let transport = &self.transport;
+        self.member.tell_commit(&mut |message| transport.send(message));
+    }
+
+    /// Makes turns until there is nothing to do, or it is to stop. Time passes meanwhile: under load there
+    /// always is something.
+    async fn turns(&mut self, ticks: &mut Interval) -> Result<(), NodeError> {
         loop {
             self.take()?;
+            if self.is_stopping {
+                return Ok(());
+            }
             if self.member.has_work() {
                 self.turn().await?;
+                while poll_fn(|cx| Poll::Ready(ticks.poll_tick(cx).is_ready())).await {
+                    self.tick()?;
+                }
                 // Who was answered may ask again, and what they ask tells followers what was
                 // committed.
                 step_aside().await;
             } else if self.shared.is_idle() {
-                let transport = &self.transport;
-                self.member.tell_commit(&mut |message| transport.send(message));
+                self.tell_commit();
                 return Ok(());
             }
         }

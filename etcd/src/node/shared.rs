@@ -72,6 +72,7 @@ pub(super) struct Shared {
     pub(super) log: Sink,
     pub(super) open_streams: AtomicUsize,
     pub(super) syncs: AtomicU64,
+    pub(super) ticks: AtomicU64,
     ids: Arc<Ids>,
     removed: Mutex<Vec<MemberId>>,
     waiting: Mutex<Waiting>,
@@ -99,6 +100,7 @@ impl Shared {
             log: config.log.clone(),
             open_streams: AtomicUsize::new(0),
             syncs: AtomicU64::new(0),
+            ticks: AtomicU64::new(0),
             ids: member.ids(),
             removed: Mutex::new(
                 member.members().removed().iter().map(|id| MemberId(*id)).collect(),
