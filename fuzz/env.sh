@@ -21,6 +21,7 @@ targets() {
 # but for a decoder's blocks and lists, and the trailers of a body, which need some length.
 flags() {
     case $1 in
+    wal_read | snap_read) echo "-max_len=8192" ;;
     *_decode | framed | stream_receive) echo "-dict=fuzz/dict/stream.dict -max_len=16384" ;;
     http_body) echo "-dict=fuzz/dict/http.dict -max_len=20480" ;;
     server_connection) echo "-dict=fuzz/dict/http.dict -max_len=4096" ;;

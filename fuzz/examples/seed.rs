@@ -1,14 +1,21 @@
 //! Writes the seeds of the corpora, from etcd's golden vectors: the streams as they are, and the
-//! messages they hold; and from the transcripts of its HTTP. The same seeds each time.
+//! messages they hold; and from the transcripts of its HTTP. And a log. The same seeds each time.
 //!
 //! `seed kept` writes only those that are to be kept though they pass no edge of their own. Not here:
 //! making the corpora smaller, which is libFuzzer's (`fuzz/seed.sh`).
 
+use raftwire::raftpb::{
+    ConfState, Dialect, Entry, HardState, Message, RaftMessage, Snapshot, SnapshotMetadata, Wire,
+};
+use raftwire_etcd::disk::fault::FaultDisk;
+use raftwire_etcd::snap;
+use raftwire_etcd::wal::{Metadata, Options, Prepare, SnapshotRecord, Wal};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -381,6 +388,66 @@ fn choices(seeds: &Seeds) -> Result<()> {
     Ok(())
 }
 
+/// A log of three segments as the files it is, the choices of one, and a snapshot.
+fn logs(seeds: &Seeds) -> Result<()> {
+    let (disk, dir) = (FaultDisk::new(0), Path::new("/data/wal"));
+    disk.put(Path::new("/data/other"), &[]);
+    let mut options = Options::default();
+    (options.segment_bytes, options.prepare) = (4096, Prepare::Inline);
+    let metadata = Metadata { member: 1, cluster: 2 };
+    let mut wal = Wal::create(Arc::new(disk.clone()), dir, metadata, options)?;
+    let conf_state = ConfState { voters: vec![1, 2, 3], ..ConfState::default() };
+    for index in 1..12 {
+        let data = vec![index as u8; 100 * index];
+        let entry =
+            Entry { term: 1, index: index as u64, data: Some(data.into()), ..Entry::default() };
+        wal.append(Message::entry(&entry));
+        wal.set_hard_state(HardState { term: 1, vote: 2, commit: index as u64 - 1 });
+        if index == 7 {
+            let conf_state = Some(conf_state.clone());
+            wal.append_snapshot(&SnapshotRecord { index: 5, term: 1, conf_state });
+        }
+        wal.sync()?;
+    }
+    wal.close()?;
+    let files = disk.files();
+    let segments = files.iter().filter(|path| path.extension().is_some_and(|kind| kind == "wal"));
+    let segments: Vec<_> = segments.filter_map(|path| disk.contents(path)).collect();
+    let [first, second] = &segments[..] else { return Err("the log has two segments".into()) };
+    let written = second.iter().rposition(|byte| *byte != 0).unwrap_or(0) + 1;
+    let length = (first.len() as u16).to_le_bytes();
+    let torn = written - 900;
+    for (name, second) in
+        [("whole", &second[..]), ("cut", &second[..written]), ("torn", &second[..torn])]
+    {
+        seeds.write("wal_read", name, &[&[0, 1], &length[..], first, second].concat())?;
+    }
+    seeds.write("wal_read", "one", &[&[0, 0], &first[..]].concat())?;
+    let record = |kind: u8, data: &[u8]| [&[kind, data.len() as u8], data].concat();
+    let entry = |index: u8| record(2, &[8, 0, 16, 1, 24, index, 0x22, 2, 7, 7]);
+    let records = [
+        entry(1),
+        record(3, &[8, 1, 16, 1, 24, 1]),
+        record(0xe8 | 2, &[8, 0, 16, 1, 24, 2]),
+        entry(2),
+        record(5, &[8, 1, 16, 1]),
+        entry(3),
+        record(4, &[]),
+    ]
+    .concat();
+    for how in 0..4 {
+        seeds.write(
+            "wal_read",
+            &format!("records-{how}"),
+            &[&[1, how, 0, 60, 9], &records[..]].concat(),
+        )?;
+    }
+    let metadata = SnapshotMetadata { conf_state, index: 5, term: 1 };
+    let snapshot = Snapshot { data: Some("state".into()), metadata };
+    seeds.write("snap_read", "file", &snap::encode(&snapshot)?)?;
+    seeds.write("snap_read", "data", &snapshot.encode(Dialect::V3_7))
+}
+
 fn main() -> Result<()> {
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR"));
     let seeds = Seeds { corpus: fuzz.join("corpus") };
@@ -397,5 +464,6 @@ fn main() -> Result<()> {
     bodies(&seeds, &fuzz.join("../testdata/captures"))?;
     connections(&seeds)?;
     received(&seeds, &vectors)?;
+    logs(&seeds)?;
     choices(&seeds)
 }

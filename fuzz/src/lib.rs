@@ -1,5 +1,5 @@
 //! What the fuzz targets have in common: the allocator that counts, and the line that makes a
-//! target of a body. The bodies are `raftwire::fuzzing`.
+//! target of a body. The bodies are `raftwire::fuzzing`, and of the log `raftwire_etcd::fuzzing`.
 
 mod craft;
 
@@ -25,6 +25,7 @@ pub fn run(name: &str, input: &[u8]) {
     match name {
         // What is fuzzed here is the command's, not the library's.
         "craft" => craft::lines(input, &env),
+        _ if raftwire_etcd::fuzzing::run(name, input, peak_of) => {}
         _ => raftwire::fuzzing::run(name, input, &env),
     }
 }

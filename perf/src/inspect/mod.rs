@@ -7,12 +7,17 @@
 //! | `decode.rs` | the codec's decoders behind one face |
 //! | `exact.rs` | the comparison with what `craft` would write |
 //! | `print.rs`, `table.rs` | the two formats |
+//! | `wal.rs`, `wal_*.rs` | a member's log instead of a stream |
 
 mod decode;
 mod exact;
 mod print;
 mod table;
 mod unframe;
+mod wal;
+mod wal_entry;
+mod wal_json;
+mod wal_print;
 
 use crate::frame::{self, Stream};
 use crate::input::{self, Source};
@@ -26,7 +31,7 @@ use raftwire::error::{DecodeError, DecodeErrorKind, Fault};
 use raftwire::raftpb::{Dialect, Message};
 use std::fmt;
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use unframe::{Around, UnframeError, Unframer};
 
@@ -67,15 +72,30 @@ pub struct Args {
     /// Bytes of each entry's data to show in a table
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     preview: usize,
+    /// Open a member's log instead, record by record: its data directory, or that of its segments
+    #[arg(
+        long,
+        value_name = "DIR",
+        conflicts_with_all = ["file", "stream", "chunked", "http", "local", "remote", "dialect", "strict"]
+    )]
+    wal: Option<PathBuf>,
 }
 
 /// Runs the command. 0: clean. 1: malformed or truncated. 2: usage or I/O.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
-    match inspect(args) {
+    let inspected = match &args.wal {
+        Some(dir) => inspect_wal(dir, args),
+        None => inspect(args),
+    };
+    match inspected {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever reads has seen enough.
-        Err(Error::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Error::Write(error) | Error::Wal(wal::Error::Write(error)))
+            if error.kind() == io::ErrorKind::BrokenPipe =>
+        {
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             // Where nobody hears it, the exit code says as much as it can.
             let _ = writeln!(io::stderr(), "raftwire inspect: {error}");
@@ -94,6 +114,13 @@ fn inspect(args: &Args) -> Result<(), Error> {
     // The good frames come out before the error.
     inspector.printer.flush().map_err(Error::Write)?;
     inspected
+}
+
+fn inspect_wal(dir: &Path, args: &Args) -> Result<(), Error> {
+    let stdout = io::stdout();
+    let header = stdout.is_terminal();
+    let out = BufWriter::new(stdout.lock());
+    wal::inspect(dir, out, args.format, args.preview, header).map_err(Error::Wal)
 }
 
 struct Inspector<W> {
@@ -215,6 +242,7 @@ enum Error {
     Write(io::Error),
     Unframe(UnframeError),
     Decode(DecodeError),
+    Wal(wal::Error),
     /// The stream ended inside a frame, where etcd takes it for a graceful end.
     Truncated {
         offset: u64,
@@ -226,6 +254,7 @@ impl Error {
         match self {
             Self::Read(_) | Self::Write(_) => 2,
             Self::Decode(error) if error.fault() == Fault::Local => 2,
+            Self::Wal(error) => error.exit_code(),
             Self::Unframe(_) | Self::Decode(_) | Self::Truncated { .. } => 1,
         }
     }
@@ -249,6 +278,7 @@ impl fmt::Display for Error {
             Self::Read(error) => write!(f, "reading: {error}"),
             Self::Write(error) => write!(f, "writing: {error}"),
             Self::Unframe(error) => error.fmt(f),
+            Self::Wal(error) => error.fmt(f),
             Self::Decode(error) if matches!(error.kind, DecodeErrorKind::Budget { .. }) => {
                 // How long it waited for the memory says nothing here: it did not.
                 let mib = PoolConfig::default().budget_bytes >> 20;
