@@ -32,6 +32,11 @@
 //! | an entry above the snapshot that leaves a gap | refused: `Gap` | likewise |
 //! | metadata other than before; the snapshot's record with another term | refused | likewise |
 //!
+//! Entries that the log has behind a snapshot's index are what followed on it only if the log's own
+//! entry has the snapshot's term, as before a member's own snapshot. Behind a leader's snapshot they are
+//! what it replaced, and are not replayed; nor is what stands behind an entry that was replaced, though its
+//! index is the snapshot's or lower. etcd's reader keeps both.
+//!
 //! A torn end is cut off ([`Repair`]), and whatever stands behind the end is made zero before
 //! anything is appended. What is refused was durable once, and has changed since.
 //!
