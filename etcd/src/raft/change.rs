@@ -366,7 +366,7 @@ mod tests {
 
     /// What a leader's raft-rs reads, which must not be what etcd reads.
     fn native(entry: &eraftpb::Entry) -> eraftpb::ConfChange {
-        protobuf::parse_from_bytes(&entry.data).unwrap()
+        protobuf::Message::parse_from_bytes(&entry.data).unwrap()
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::SnapError;
 use bytes::Bytes;
 use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint};
 use raftwire::raftpb::{Dialect, Snapshot, Wire};
 
 /// The longest file that is written or read: the largest protobuf message there may be.
@@ -22,15 +23,44 @@ struct FileFields {
 ///
 /// [`SnapError::Empty`] and [`SnapError::TooLarge`].
 pub fn encode(snapshot: &Snapshot) -> Result<Vec<u8>, SnapError> {
+    let Parts { head, data, tail } = parts(snapshot)?;
+    Ok([&head, &data[..], &tail].concat())
+}
+
+/// A snapshot's file in three pieces, of which the one that may be large is the snapshot's own data.
+pub(super) struct Parts {
+    pub(super) head: Vec<u8>,
+    pub(super) data: Bytes,
+    pub(super) tail: Vec<u8>,
+}
+
+/// Returns the pieces of a snapshot's file.
+pub(super) fn parts(snapshot: &Snapshot) -> Result<Parts, SnapError> {
     if snapshot.metadata.index == 0 {
         return Err(SnapError::Empty);
     }
-    let data = Bytes::from(snapshot.encode(Dialect::V3_6));
-    let crc = crc32c::crc32c(&data);
-    let file = FileFields { crc: Some(crc), data: Some(data) };
-    match file.encoded_len() {
+    let data = snapshot.data.clone().unwrap_or_default();
+    // Of the raftpb.Snapshot: the field of the data, and what is behind it.
+    let mut inner = Vec::new();
+    if snapshot.data.is_some() {
+        encode_key(1, WireType::LengthDelimited, &mut inner);
+        encode_varint(data.len() as u64, &mut inner);
+    }
+    let tail = Snapshot { data: None, metadata: snapshot.metadata.clone() }.encode(Dialect::V3_6);
+    let crc = [&inner, &data[..], &tail]
+        .into_iter()
+        .fold(0, |crc, piece| crc32c::crc32c_append(crc, piece));
+    let bytes = inner.len() + data.len() + tail.len();
+
+    let mut head = Vec::new();
+    encode_key(1, WireType::Varint, &mut head);
+    encode_varint(u64::from(crc), &mut head);
+    encode_key(2, WireType::LengthDelimited, &mut head);
+    encode_varint(bytes as u64, &mut head);
+    head.extend(inner);
+    match head.len() + data.len() + tail.len() {
         bytes if bytes > FILE_BYTES_MAX => Err(SnapError::TooLarge { bytes }),
-        _ => Ok(file.encode_to_vec()),
+        _ => Ok(Parts { head, data, tail }),
     }
 }
 

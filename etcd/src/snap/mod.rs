@@ -18,6 +18,7 @@ mod file;
 mod tests;
 
 pub use error::SnapError;
+use file::Parts;
 pub use file::{FILE_BYTES_MAX, decode, encode};
 
 use crate::disk::{self, Disk, DiskError};
@@ -81,13 +82,18 @@ pub struct Loaded {
 /// [`SnapError::Empty`] if it is of index 0, [`SnapError::TooLarge`] and [`SnapError::Disk`]. Nothing
 /// of the snapshot is left then, as far as the disk lets it be removed.
 pub fn save(disk: &dyn Disk, dir: &Path, snapshot: &Snapshot) -> Result<PathBuf, SnapError> {
-    let bytes = encode(snapshot)?;
+    let Parts { head, data, tail } = file::parts(snapshot)?;
     let name = Name::of(snapshot);
     let (unfinished, path) = (name.unfinished_path(dir), name.path(dir));
     remove_if_there(disk, &unfinished)?;
     let write = || {
         let mut file = disk.create(&unfinished)?;
-        file.write_at(&bytes, 0)?;
+        let mut offset = 0;
+        // Not put together first: there may not be memory for it twice.
+        for piece in [&head, &data[..], &tail] {
+            file.write_at(piece, offset)?;
+            offset += piece.len() as u64;
+        }
         file.sync()?;
         disk.rename(&unfinished, &path)?;
         disk.sync_dir(dir)
