@@ -2,6 +2,7 @@
 //! every dialect, whatever its leader writes.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+#![allow(clippy::disallowed_methods, reason = "a test has a clock")]
 
 use bytes::{Buf, BufMut, Bytes};
 use raftwire::buf::{Pool, ReceiveBuffer, Space, WriteQueue};

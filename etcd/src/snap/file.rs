@@ -47,9 +47,8 @@ pub(super) fn parts(snapshot: &Snapshot) -> Result<Parts, SnapError> {
         encode_varint(data.len() as u64, &mut inner);
     }
     let tail = Snapshot { data: None, metadata: snapshot.metadata.clone() }.encode(Dialect::V3_6);
-    let crc = [&inner, &data[..], &tail]
-        .into_iter()
-        .fold(0, |crc, piece| crc32c::crc32c_append(crc, piece));
+    let pieces = [&inner, &data[..], &tail];
+    let crc = pieces.into_iter().fold(0, crc32c::crc32c_append);
     let bytes = inner.len() + data.len() + tail.len();
 
     let mut head = Vec::new();
