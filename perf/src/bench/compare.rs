@@ -3,7 +3,7 @@
 
 use super::report::Report;
 use super::table::Table;
-use super::{codec, stream};
+use super::{codec, commit, stream};
 
 /// The changes as tables, and how many of our rows are worse.
 #[derive(Debug)]
@@ -18,8 +18,10 @@ pub(crate) fn compare(old: &Report, new: &Report, threshold_percent: f64) -> Com
     let codec = codec.map(|(old, new)| codec::compare::compare(old, new, threshold_percent));
     let stream = old.stream.as_ref().zip(new.stream.as_ref());
     let stream = stream.map(|(old, new)| stream::compare::compare(old, new, threshold_percent));
+    let commit = old.commit.as_ref().zip(new.commit.as_ref());
+    let commit = commit.map(|(old, new)| commit::compare::compare(old, new, threshold_percent));
     let mut all = Comparison { tables: Vec::new(), worse: 0 };
-    for part in codec.into_iter().chain(stream) {
+    for part in codec.into_iter().chain(stream).chain(commit) {
         all.tables.extend(part.tables);
         all.worse += part.worse;
     }
@@ -57,7 +59,7 @@ mod tests {
     #[test]
     fn a_run_is_never_worse_than_itself() {
         let comparison = compare(&report(), &report(), 10.0);
-        assert_eq!((comparison.tables.len(), comparison.worse), (2, 0));
+        assert_eq!((comparison.tables.len(), comparison.worse), (3, 0));
         assert!(comparison.tables[0].note.starts_with("Same machine"));
     }
 
@@ -65,7 +67,10 @@ mod tests {
     fn a_part_that_one_run_lacks_is_left_out() {
         let mut new = report();
         new.codec = None;
-        assert_eq!(compare(&report(), &new, 10.0).tables.len(), 1);
+        assert_eq!(compare(&report(), &new, 10.0).tables.len(), 2);
+        let mut old = report();
+        old.commit = None;
+        assert_eq!(compare(&old, &new, 10.0).tables.len(), 1);
     }
 
     #[test]

@@ -33,6 +33,11 @@ pub(crate) enum BenchError {
         reason: String,
     },
     Restart(io::Error),
+    /// A folder that data cannot be written to as it was asked.
+    Folder {
+        path: PathBuf,
+        reason: String,
+    },
     /// Options that exclude each other.
     Usage(&'static str),
 }
@@ -49,6 +54,7 @@ impl BenchError {
             Self::Io { .. }
             | Self::Report { .. }
             | Self::Peer { .. }
+            | Self::Folder { .. }
             | Self::Restart(_)
             | Self::Usage(_) => 2,
         }
@@ -70,6 +76,7 @@ impl fmt::Display for BenchError {
             Self::Restart(source) => {
                 write!(f, "cannot start again on the other allocator: {source}")
             }
+            Self::Folder { path, reason } => write!(f, "{}: {reason}", path.display()),
             Self::Usage(reason) => f.write_str(reason),
         }
     }

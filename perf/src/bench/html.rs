@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::error::BenchError;
-use super::report::Report;
+use super::report::{PartTime, Report, Run};
 use super::section::{self, Section};
 use super::table::{Table, escape, figure};
 
@@ -26,7 +26,7 @@ fn page(report: &Report, change: &[Table]) -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>raftwire bench {what}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
          <h1>raftwire bench {what}</h1>\n",
-        what = escape(&what.join(" and "))
+        what = escape(&listed(&what))
     );
     let conclusions: String = sections
         .iter()
@@ -63,7 +63,7 @@ fn draw(out: &mut String, part: &Section) {
          no zero: compare heights by the grid, not by the length of bars. {}</p>\n",
         escape(&part.plots_note)
     );
-    body.extend(part.plots.iter().map(|plot| format!("<figure>{}</figure>\n", plot.svg())));
+    body.extend(part.plots.iter().map(|plot| format!("<figure>{plot}</figure>\n")));
     body.extend(part.tables.iter().map(Table::html));
     body += "<h3>Method</h3>\n";
     body.extend(part.method.iter().map(|text| format!("<p>{}</p>\n", escape(text))));
@@ -117,12 +117,34 @@ pub(crate) fn conditions_of(report: &Report) -> Vec<(&'static str, String)> {
         (
             "run",
             format!(
-                "{}: seed {}, allocator {}, {:.1} s in all",
-                run.mode, run.seed, run.allocator, run.elapsed_s
+                "{}: seed {}, allocator {}, {:.1} s in all{}",
+                run.mode,
+                run.seed,
+                run.allocator,
+                run.elapsed_s,
+                parts(run)
             ),
         ),
         ("command", run.command_line.join(" ")),
     ]
+}
+
+/// `a, b and c`.
+fn listed(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        [name] => name.clone(),
+        [names @ .., last] => format!("{} and {last}", names.join(", ")),
+    }
+}
+
+/// How the time divides; nothing of a single part.
+fn parts(run: &Run) -> String {
+    let part = |of: &PartTime| format!("{} {:.1} s", of.part, of.elapsed_s);
+    match &run.parts[..] {
+        [] | [_] => String::new(),
+        parts => format!(": {}", parts.iter().map(part).collect::<Vec<_>>().join(", ")),
+    }
 }
 
 #[cfg(test)]
@@ -138,6 +160,6 @@ mod tests {
         }
         assert!(page.contains("a &lt; b"), "the note is escaped");
         assert_eq!(page.matches("<section>").count(), page.matches("</section>").count());
-        assert!(page.contains("raftwire bench codec and stream"));
+        assert!(page.contains("raftwire bench codec, stream and commit"));
     }
 }

@@ -1,22 +1,28 @@
-//! `raftwire bench`: what the codec and the transport cost, beside what else would do their work.
-//! Here is the command line; the parts are measured in `codec` and `stream`, and what they share lies
-//! beside them. Not here: instruction counts and criterion, which are the library's own benches.
+//! `raftwire bench`: what the codec, the transport and a commit cost, beside what else would do their
+//! work. Here is the command line; the parts are measured in `codec`, `stream` and `commit`, and what
+//! they share lies beside them. Not here: instruction counts and criterion, which are the library's own benches.
 
 mod codec;
+mod commit;
 mod compare;
+mod consumed;
+mod dialogue;
 mod error;
 mod html;
 mod machine;
 mod payload;
 mod peers;
 mod plot;
+mod process;
 mod progress;
 mod report;
 mod run;
 mod section;
 mod shape;
+mod stack;
 mod stats;
 mod stream;
+mod syscalls;
 mod table;
 mod turns;
 
@@ -34,17 +40,19 @@ use codec::load::StreamKind;
 use error::BenchError;
 use shape::Shape;
 
+pub(crate) use commit::member::run as run_member;
 pub(crate) use stream::end::{Args as EndArgs, run as run_end};
 
-/// Measures what raft messages cost: to encode and decode, and to move between two processes.
+/// Measures what raft messages cost, to encode and decode, and to move between two processes; and what
+/// a commit costs in a cluster of processes with a log on disk.
 ///
 /// The codec is measured beside a plain prost codec, the transport beside a tonic stream and prost
-/// over a length-delimited codec; both beside etcd's own with `--against etcd`. Exits with 0; 1 if
-/// answers were wrong, a captured stream was malformed, or `--compare` found a row worse; 2 on usage
+/// over a length-delimited codec; all three beside etcd's own with `--against etcd`. Exits with 0; 1 if
+/// answers were wrong, members disagreed, a captured stream was malformed, or `--compare` found a row worse; 2 on usage
 /// or I/O errors.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What to measure [default: both]
+    /// What to measure [default: all]
     #[arg(value_enum)]
     what: Option<What>,
 
@@ -52,20 +60,21 @@ pub(crate) struct Args {
     #[arg(long)]
     full: bool,
 
-    /// Measure this shape instead of the grids: entries x bytes of each, such as 64x1KiB
+    /// Measure the codec and the stream on this shape instead of the grids: entries x bytes of each,
+    /// such as 64x1KiB
     #[arg(long = "shape", value_name = "NxBYTES", value_delimiter = ',')]
     shapes: Vec<Shape>,
 
     /// How long one measurement takes: one contender, operation, shape and repetition [default:
-    /// codec 40ms, stream 100ms; with --full 250ms and 1s]
+    /// codec 40ms, stream 100ms, commit 250ms; with --full 250ms, 1s and 3s]
     #[arg(long, value_name = "TIME")]
     duration: Option<Time>,
 
-    /// How often contenders take turns [default: 3; with --full codec 7, stream 5]
+    /// How often contenders take turns [default: 3; with --full codec 7, stream and commit 5]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     repetitions: Option<u32>,
 
-    /// What the entries' bytes are made from
+    /// What the entries' bytes, keys and values are made from
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 
@@ -101,6 +110,9 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
 
+    #[command(flatten)]
+    commit: commit::Options,
+
     /// Do one operation on one shape, print the counters, and measure nothing: what runs under
     /// valgrind to check the counters
     #[arg(long, value_name = "NxBYTES", hide = true, requires = "messages")]
@@ -121,17 +133,38 @@ enum What {
     Codec,
     /// Moving messages between two processes over loopback
     Stream,
+    /// Committing values in a cluster of processes, with a log on disk
+    Commit,
 }
 
 impl Args {
-    /// Captured streams have a codec's work in them, and no pace of their own to be sent at.
+    /// Captured streams have a codec's work in them, and no pace of their own to be sent at; a commit
+    /// has no shape.
     fn parts(&self) -> &[What] {
         match self.what {
             _ if !self.captures.is_empty() => &[What::Codec],
-            None => &[What::Codec, What::Stream],
+            None if !self.shapes.is_empty() => &[What::Codec, What::Stream],
+            None => &[What::Codec, What::Stream, What::Commit],
             Some(What::Codec) => &[What::Codec],
             Some(What::Stream) => &[What::Stream],
+            Some(What::Commit) => &[What::Commit],
         }
+    }
+
+    /// Refuses options that say nothing about what is measured.
+    fn check(&self) -> Result<(), &'static str> {
+        if self.what.is_some_and(|what| what != What::Codec) && !self.captures.is_empty() {
+            return Err("captured messages are measured by the codec alone");
+        }
+        let is_commit = self.parts().contains(&What::Commit);
+        if is_commit && !self.shapes.is_empty() {
+            return Err("a commit has no --shape: see --value-bytes and --proposers");
+        }
+        if !is_commit && self.commit.is_given() {
+            return Err("--members, --value-bytes, --proposers, --rate, --disk and --tmpfs are \
+                        options of `bench commit`");
+        }
+        Ok(())
     }
 }
 

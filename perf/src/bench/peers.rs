@@ -1,5 +1,5 @@
 //! etcd's own code, in Go programs that are built when they are asked for (`perf/peers/go`): the
-//! codec's peer and the transport's end, one of each version. Not here: talking to them (each part's
+//! codec's peer, the transport's end and a cluster's member, one of each version. Not here: talking to them (each part's
 //! contenders).
 
 use std::path::{Path, PathBuf};

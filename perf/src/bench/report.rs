@@ -1,6 +1,6 @@
 //! What a run found, as it is written to `report.json` and read back by `--compare`. Every key is
 //! documented in `docs/report-schema.md`; a change of meaning changes [`SCHEMA`]. Not here: the rows
-//! of each part (`codec::report`, `stream::report`), and how they are shown.
+//! of each part (`codec::report`, `stream::report`, `commit::report`), and how they are shown.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
@@ -9,11 +9,15 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::codec::report::CodecReport;
+use super::commit::report::CommitReport;
 use super::error::BenchError;
 use super::machine::{Machine, Versions};
 use super::stream::report::StreamReport;
 
-pub(crate) const SCHEMA: &str = "raftwire-bench/2";
+pub(crate) const SCHEMA: &str = "raftwire-bench/3";
+
+/// What else can be compared with: it has the same keys, and no commits.
+const SCHEMA_WITHOUT_COMMIT: &str = "raftwire-bench/2";
 
 /// Ours, as it is called in every table.
 pub(crate) const OURS: &str = "raftwire";
@@ -26,9 +30,10 @@ pub(crate) struct Report {
     pub(crate) machine: Machine,
     pub(crate) versions: Versions,
     pub(crate) run: Run,
-    /// None where it was not asked for; likewise `stream`.
+    /// None where it was not asked for; likewise the others.
     pub(crate) codec: Option<CodecReport>,
     pub(crate) stream: Option<StreamReport>,
+    pub(crate) commit: Option<CommitReport>,
     pub(crate) notes: Vec<String>,
 }
 
@@ -38,9 +43,19 @@ pub(crate) struct Run {
     pub(crate) command_line: Vec<String>,
     pub(crate) started_unix_s: u64,
     pub(crate) elapsed_s: f64,
+    /// Of the whole, in the order measured.
+    #[serde(default)]
+    pub(crate) parts: Vec<PartTime>,
     pub(crate) mode: String,
     pub(crate) allocator: String,
     pub(crate) seed: u64,
+}
+
+/// How long a part took.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PartTime {
+    pub(crate) part: String,
+    pub(crate) elapsed_s: f64,
 }
 
 /// A contender's version and settings.
@@ -71,8 +86,11 @@ impl Report {
         let open = || File::open(path).map_err(|source| BenchError::io(path, source));
         let header: Header = serde_json::from_reader(BufReader::new(open()?))
             .map_err(|error| refuse(format!("not a report: {error}")))?;
-        if header.schema != SCHEMA {
-            return Err(refuse(format!("its schema is {}, not {SCHEMA}", header.schema)));
+        if ![SCHEMA, SCHEMA_WITHOUT_COMMIT].contains(&header.schema.as_str()) {
+            return Err(refuse(format!(
+                "its schema is {}, not {SCHEMA} or {SCHEMA_WITHOUT_COMMIT}",
+                header.schema
+            )));
         }
         serde_json::from_reader(BufReader::new(open()?)).map_err(|error| refuse(error.to_string()))
     }
@@ -82,7 +100,7 @@ impl Report {
 pub(crate) mod tests {
     use super::*;
     use crate::bench::codec::contender::Operation;
-    use crate::bench::{codec, stream};
+    use crate::bench::{codec, commit, stream};
 
     /// A report with a row of each part.
     pub(crate) fn report() -> Report {
@@ -94,12 +112,14 @@ pub(crate) mod tests {
                 command_line: vec!["raftwire".to_owned(), "bench".to_owned()],
                 started_unix_s: 0,
                 elapsed_s: 1.5,
+                parts: vec![PartTime { part: "codec".to_owned(), elapsed_s: 1.0 }],
                 mode: "quick".to_owned(),
                 allocator: "system".to_owned(),
                 seed: 1,
             },
             codec: Some(codec::report::tests::report(&[(OURS, Operation::Encode, 20.0)])),
             stream: Some(stream::report::tests::report(&[(OURS, 1e6), ("tonic", 5e5)])),
+            commit: Some(commit::report::tests::report(&[(OURS, 9e3), ("etcd 3.6", 3e3)])),
             notes: vec!["a < b".to_owned()],
         }
     }
@@ -119,6 +139,16 @@ pub(crate) mod tests {
         let mut old = report();
         old.write(&path).unwrap();
         assert_eq!(Report::read(&path).unwrap(), old);
+        old.schema = SCHEMA_WITHOUT_COMMIT.to_owned();
+        old.write(&path).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut without: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let keys = without.as_object_mut().unwrap();
+        keys.remove("commit");
+        keys["run"].as_object_mut().unwrap().remove("parts");
+        std::fs::write(&path, without.to_string()).unwrap();
+        let read = Report::read(&path).unwrap();
+        assert_eq!((&read.commit, &read.stream), (&None, &old.stream));
         old.schema = "raftwire-bench/1".to_owned();
         old.write(&path).unwrap();
         assert!(Report::read(&path).unwrap_err().to_string().contains("raftwire-bench/1"));

@@ -1,5 +1,5 @@
 //! A run from beginning to end: the parts that were asked for, report, comparison, output. Not here:
-//! the command line (`mod`), and measuring (`codec`, `stream`).
+//! the command line (`mod`), and measuring (`codec`, `stream`, `commit`).
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -8,16 +8,14 @@ use std::time::{Instant, SystemTime};
 use super::compare::{self, Comparison};
 use super::error::BenchError;
 use super::machine::{Machine, Versions};
-use super::report::{Report, Run, SCHEMA};
+use super::report::{PartTime, Report, Run, SCHEMA};
 use super::table::{TEXT_WIDTH, wrapped};
-use super::{Args, What, codec, html, section, stream};
+use super::{Args, What, codec, commit, html, section, stream};
 use crate::allocator::Allocator;
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, BenchError> {
     let started = Instant::now();
-    if args.what == Some(What::Stream) && !args.captures.is_empty() {
-        return Err(BenchError::Usage("captured messages are measured by the codec alone"));
-    }
+    args.check().map_err(BenchError::Usage)?;
     // An unreadable report is better found before the measuring than after.
     let old = args.compare.as_deref().map(Report::read).transpose()?;
     if let Some(folder) = &args.out {
@@ -25,12 +23,25 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, BenchError> {
     }
     let mut report = begin(args);
     report.notes.extend(busy(&report.machine));
-    let [codec, stream] = [What::Codec, What::Stream].map(|part| args.parts().contains(&part));
-    if codec {
-        report.codec = Some(codec::measure(args, &mut report.notes)?);
-    }
-    if stream {
-        report.stream = Some(stream::measure(args, &mut report.notes)?);
+    for part in args.parts() {
+        let began = Instant::now();
+        let notes = &mut report.notes;
+        let name = match part {
+            What::Codec => {
+                report.codec = Some(codec::measure(args, notes)?);
+                "codec"
+            }
+            What::Stream => {
+                report.stream = Some(stream::measure(args, notes)?);
+                "stream"
+            }
+            What::Commit => {
+                report.commit = Some(commit::measure(args, notes)?);
+                "commit"
+            }
+        };
+        let elapsed_s = began.elapsed().as_secs_f64();
+        report.run.parts.push(PartTime { part: name.to_owned(), elapsed_s });
     }
     report.run.elapsed_s = started.elapsed().as_secs_f64();
 
@@ -56,12 +67,14 @@ fn begin(args: &Args) -> Report {
             command_line: std::env::args().collect(),
             started_unix_s: since_epoch.map_or(0, |since| since.as_secs()),
             elapsed_s: 0.0,
+            parts: Vec::new(),
             mode: if args.full { "full" } else { "quick" }.to_owned(),
             allocator: Allocator::current().label().to_owned(),
             seed: args.seed,
         },
         codec: None,
         stream: None,
+        commit: None,
         notes: Vec::new(),
     }
 }

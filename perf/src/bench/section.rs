@@ -1,10 +1,9 @@
 //! A part of the report as a reader meets it, on the terminal and in the HTML file alike: its
 //! conclusions, conditions, plots and tables. Not here: what they say (each part's own files).
 
-use super::plot::Plot;
 use super::report::{About, Report};
 use super::table::Table;
-use super::{codec, stream};
+use super::{codec, commit, stream};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Section {
@@ -18,7 +17,8 @@ pub(crate) struct Section {
     pub(crate) contenders: Vec<About>,
     /// What the reader of the plots must know.
     pub(crate) plots_note: String,
-    pub(crate) plots: Vec<Plot>,
+    /// Each an `<svg>` element.
+    pub(crate) plots: Vec<String>,
     pub(crate) tables: Vec<Table>,
     /// How it was measured, in paragraphs.
     pub(crate) method: Vec<String>,
@@ -28,5 +28,6 @@ pub(crate) struct Section {
 pub(crate) fn all(report: &Report) -> Vec<Section> {
     let codec = report.codec.as_ref().map(codec::section);
     let stream = report.stream.as_ref().map(stream::section);
-    codec.into_iter().chain(stream).collect()
+    let commit = report.commit.as_ref().map(commit::section);
+    codec.into_iter().chain(stream).chain(commit).collect()
 }

@@ -30,6 +30,26 @@ impl Spread {
     }
 }
 
+/// A figure of each repetition, with their median and range.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Series {
+    pub(crate) p50: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+    pub(crate) repetitions: Vec<f64>,
+}
+
+impl Series {
+    /// None of an empty list.
+    pub(crate) fn of(repetitions: Vec<f64>) -> Option<Self> {
+        let Spread { p50, min, max } = Spread::of(&repetitions)?;
+        Some(Self { p50, min, max, repetitions })
+    }
+}
+
+/// A percentile beyond which fewer samples lie is the luck of a few, and is not shown.
+pub(crate) const SAMPLES_BEYOND_MIN: f64 = 100.0;
+
 /// The times of single passes, as ranges of values and how often each came.
 #[derive(Clone, Debug)]
 pub(crate) struct PassTimes(Histogram<u64>);

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::BenchError;
+use super::plot::Plot;
 use super::progress::Progress;
 use super::report::About;
 use super::section::Section;
@@ -157,7 +158,7 @@ pub(super) fn section(report: &CodecReport) -> Section {
         ),
         contenders: report.contenders.clone(),
         plots_note: tables::DECODE_NOTE.to_owned(),
-        plots: plots::all(report),
+        plots: plots::all(report).iter().map(Plot::svg).collect(),
         tables: tables::all(report),
         method: method(report),
     }

@@ -1,10 +1,11 @@
 //! Two runs of this part side by side. Ours decide; the others' rows show how far the machine itself
 //! has moved. Not here: ratios between contenders of one run (`report`).
 
-use super::report::{Row, Series, StreamReport};
+use super::report::{Row, StreamReport};
 use super::schedule::label;
 use super::tables::is_ours;
 use crate::bench::compare::Comparison;
+use crate::bench::stats::Series;
 use crate::bench::table::{Table, figure};
 
 /// Fewer more than this are what a process does beside its messages.

@@ -7,16 +7,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::ValueEnum;
-use serde::Serialize;
 
-use super::consumed::consumed;
 use super::contender::ours::Ours;
 use super::contender::plain::Plain;
 use super::contender::tonic::Tonic;
 use super::member::Member;
 use super::message::Message;
-use super::protocol::{Consumed, Done, Failure, Request, Start, Started, Usage};
+use super::protocol::{Request, Start, Started, Usage};
 use crate::allocator;
+use crate::bench::consumed::{Consumed, consumed};
+use crate::bench::dialogue::{Done, Failure, write};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -167,11 +167,6 @@ impl<E: End> Controlled<E> {
         }
         Ok(())
     }
-}
-
-fn write(reply: &mut Vec<u8>, answer: &impl Serialize) {
-    // Cannot fail: a `Vec` takes everything, and none of the answers has a key that is no string.
-    let _ = serde_json::to_writer(reply, answer);
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use super::consumed::consumed;
 use super::message::{Arrived, Message};
-use super::protocol::{Answers, Consumed, Ran, RoundTrips, Run};
+use super::protocol::{Answers, Ran, RoundTrips, Run};
+use crate::bench::consumed::{Consumed, consumed};
 use crate::bench::payload::{FIRST_INDEX, payloads};
 use crate::bench::shape::Shape;
 

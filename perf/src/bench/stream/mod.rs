@@ -5,18 +5,15 @@
 
 mod baseline;
 pub(crate) mod compare;
-mod consumed;
 mod contender;
 pub(crate) mod end;
 mod member;
 mod message;
 mod pair;
 mod plots;
-mod process;
 mod protocol;
 pub(crate) mod report;
 mod schedule;
-mod syscalls;
 mod tables;
 mod verdict;
 
@@ -25,17 +22,18 @@ use std::time::Duration;
 
 use super::error::BenchError;
 use super::peers;
+use super::plot::Plot;
 use super::progress::Progress;
 use super::report::{About, OURS, PLAIN};
 use super::section::Section;
 use super::shape::STREAM_GRID;
+use super::syscalls::Counter;
 use super::table::count;
 use super::{Against, Args};
 use contender::{ours, plain, tonic};
 use pair::Contender;
 use report::{POLLING, Row, SLEEPING, StreamReport, TONIC};
 use schedule::Plan;
-use syscalls::Counter;
 
 /// Both parts together are what a person waits for.
 const QUICK: (u32, Duration) = (3, Duration::from_millis(100));
@@ -159,7 +157,7 @@ pub(super) fn section(report: &StreamReport) -> Section {
         ),
         contenders: report.contenders.clone(),
         plots_note: "Every message answered, but for the round trip.".to_owned(),
-        plots: plots::all(report),
+        plots: plots::all(report).iter().map(Plot::svg).collect(),
         tables: tables::all(report),
         method: method(report),
     }

@@ -4,14 +4,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::process::Process;
 use super::protocol::{
-    Answer, Connect, Consumed, Done, FOLLOWER, LEADER, Ran, Request, RoundTrips, Run, Start,
-    Started, Usage,
+    Answer, Connect, FOLLOWER, LEADER, Ran, Request, RoundTrips, Run, Start, Started, Usage,
 };
-use super::syscalls::Counter;
+use crate::bench::consumed::Consumed;
+use crate::bench::dialogue::Done;
 use crate::bench::error::BenchError;
+use crate::bench::process::Process;
 use crate::bench::report::About;
+use crate::bench::syscalls::Counter;
 
 /// What is started twice.
 #[derive(Clone, Debug)]
@@ -139,7 +140,7 @@ impl Pair {
 
     fn try_syscalls(&mut self, run: Run, counter: &mut Counter) -> Result<Option<f64>, String> {
         let before = self.prepare(run)?;
-        let counting = counter.begin([self.leader.id(), self.follower.id()]);
+        let counting = counter.begin(&[self.leader.id(), self.follower.id()]);
         let ran = self.lead(run)?;
         let calls = counting.and_then(|counting| counting.end());
         let follower = self.check(run, ran, before)?;

@@ -2,9 +2,10 @@
 //! words (`tables`).
 
 use super::protocol::Answers;
-use super::report::{POLLING, Row, Series, StreamReport, TONIC};
+use super::report::{POLLING, Row, StreamReport, TONIC};
 use crate::bench::plot::{Bar, Plot};
 use crate::bench::report::{OURS, PLAIN};
+use crate::bench::stats::Series;
 
 /// Every plot of `report`, in reading order.
 pub(crate) fn all(report: &StreamReport) -> Vec<Plot> {

@@ -11,10 +11,12 @@
 //! {"op":"stop"}                                        -> {}   and it ends
 //! ```
 //!
-//! An end that cannot do what it was asked answers `{"error":"why"}`. Reading and answering `usage`
-//! allocates nothing, so that what lies between two of them is the transport's alone.
+//! Reading and answering `usage` allocates nothing, so that what lies between two of them is the
+//! transport's alone.
 
 use serde::{Deserialize, Serialize};
+
+use crate::bench::consumed::Consumed;
 
 /// The members: the leader sends MsgApps, the follower answers them.
 pub(crate) const LEADER: u64 = 1;
@@ -129,26 +131,6 @@ pub(crate) struct Ran {
     pub(crate) usage: Consumed,
 }
 
-/// What a process used, in some time or since it began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Consumed {
-    /// User and system time of all threads, as `getrusage` has it.
-    pub(crate) cpu_us: f64,
-    /// Of all threads.
-    pub(crate) allocations: u64,
-    pub(crate) allocated_bytes: u64,
-}
-
-impl Consumed {
-    pub(crate) fn since(self, before: Self) -> Self {
-        Self {
-            cpu_us: self.cpu_us - before.cpu_us,
-            allocations: self.allocations - before.allocations,
-            allocated_bytes: self.allocated_bytes - before.allocated_bytes,
-        }
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RoundTrips {
     pub(crate) p50: f64,
@@ -176,27 +158,10 @@ impl Usage {
     }
 }
 
-/// The answer where there is nothing to say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Done {}
-
-/// The answer of an end that failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Failure {
-    pub(crate) error: String,
-}
-
-/// Reads an answer; an end's own failure is its reason.
-pub(crate) fn answer<T: for<'a> Deserialize<'a>>(line: &str) -> Result<T, String> {
-    if let Ok(Failure { error }) = serde_json::from_str(line) {
-        return Err(error);
-    }
-    serde_json::from_str(line).map_err(|_| format!("it answered {}", line.trim()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::dialogue::answer;
 
     #[test]
     fn reads_what_it_writes() {
@@ -230,8 +195,6 @@ mod tests {
             "usage":{"cpu_us":1,"allocations":2,"allocated_bytes":3,"more":4}}"#;
         let usage = Consumed { cpu_us: 1.0, allocations: 2, allocated_bytes: 3 };
         assert_eq!(answer(line), Ok(Ran { messages: 7, seconds: 0.5, rtt_us: None, usage }));
-        assert_eq!(answer::<Done>(r#"{"error":"no"}"#), Err("no".to_owned()));
-        assert_eq!(answer::<Done>("{}\n"), Ok(Done {}));
         assert!(answer::<Ran>("{}").is_err());
         assert!(Request::parse(r#"{"op":"dance"}"#).is_err());
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::pair::Turn;
 use super::protocol::Answers;
 use crate::bench::report::{About, ETCD, PLAIN};
-use crate::bench::stats::Spread;
+use crate::bench::stats::{SAMPLES_BEYOND_MIN, Series};
 
 /// Ours with a thread that looks for bytes instead of sleeping.
 pub(crate) const POLLING: &str = "raftwire, polling";
@@ -48,15 +48,6 @@ pub(crate) struct Row {
     pub(crate) ratios: Ratios,
 }
 
-/// A figure of each repetition, with their median and range.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Series {
-    pub(crate) p50: f64,
-    pub(crate) min: f64,
-    pub(crate) max: f64,
-    pub(crate) repetitions: Vec<f64>,
-}
-
 /// Percentiles of round trips in microseconds, each the median of the repetitions' own; none where
 /// fewer than [`SAMPLES_BEYOND_MIN`] round trips took longer, in all repetitions together.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,9 +56,6 @@ pub(crate) struct RoundTrip {
     pub(crate) us_p99: Option<Series>,
     pub(crate) us_p999: Option<Series>,
 }
-
-/// A percentile with fewer is the luck of a few.
-const SAMPLES_BEYOND_MIN: f64 = 100.0;
 
 /// This row's figures in units of another contender's, same shape and answers: rates above 1 are
 /// better, all others below. Of several etcds the best one in each figure is the unit.
@@ -85,14 +73,6 @@ pub(crate) struct Ratio {
     pub(crate) allocations: Option<f64>,
     pub(crate) syscalls: Option<f64>,
     pub(crate) round_trip_us_p50: Option<f64>,
-}
-
-impl Series {
-    /// None of an empty list.
-    pub(crate) fn of(repetitions: Vec<f64>) -> Option<Self> {
-        let Spread { p50, min, max } = Spread::of(&repetitions)?;
-        Some(Self { p50, min, max, repetitions })
-    }
 }
 
 impl RoundTrip {

@@ -7,11 +7,11 @@ use std::time::Duration;
 use super::pair::{Contender, Pair, Turn};
 use super::protocol::{Answers, Run};
 use super::report::Row;
-use super::syscalls::Counter;
 use crate::bench::error::BenchError;
 use crate::bench::progress::Progress;
 use crate::bench::shape::Shape;
 use crate::bench::stats::Spread;
+use crate::bench::syscalls::Counter;
 use crate::bench::turns::rotated;
 
 /// How often and how long.

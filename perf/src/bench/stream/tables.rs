@@ -2,8 +2,9 @@
 //! (`bench::table`), and the conclusions (`verdict`).
 
 use super::protocol::Answers;
-use super::report::{POLLING, Ratio, Ratios, Row, SLEEPING, Series, StreamReport};
+use super::report::{POLLING, Ratio, Ratios, Row, SLEEPING, StreamReport};
 use crate::bench::report::OURS;
+use crate::bench::stats::Series;
 use crate::bench::table::{Table, figure};
 
 /// Every table of `report`, in reading order.

@@ -3,10 +3,11 @@
 //! (`compare`).
 
 use super::protocol::Answers;
-use super::report::{POLLING, Ratio, Row, Series, StreamReport, TONIC};
+use super::report::{POLLING, Ratio, Row, StreamReport, TONIC};
 use super::schedule::label;
 use super::tables::is_ours;
 use crate::bench::report::{OURS, PLAIN};
+use crate::bench::stats::Series;
 use crate::bench::table::{count, figure};
 
 /// A figure against the fastest etcd's, and what is promised of it.

@@ -1,8 +1,29 @@
 //! What this process has used so far: processor time and allocations of all its threads. Not here:
-//! differences, which the caller makes, and memory, which the kernel tells anyone (`process`).
+//! memory, which the kernel tells anyone (`process`).
 
-use super::protocol::Consumed;
+use serde::{Deserialize, Serialize};
+
 use crate::allocator;
+
+/// What a process used, in some time or since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Consumed {
+    /// User and system time of all threads, as `getrusage` has it.
+    pub(crate) cpu_us: f64,
+    /// Of all threads.
+    pub(crate) allocations: u64,
+    pub(crate) allocated_bytes: u64,
+}
+
+impl Consumed {
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            cpu_us: self.cpu_us - before.cpu_us,
+            allocations: self.allocations - before.allocations,
+            allocated_bytes: self.allocated_bytes - before.allocated_bytes,
+        }
+    }
+}
 
 /// Everything since the process began, without allocating.
 pub(crate) fn consumed() -> Consumed {

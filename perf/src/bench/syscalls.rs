@@ -1,11 +1,11 @@
-//! How many system calls two processes make, all of their threads, while they do one thing: counted
+//! How many system calls some processes make together, all of their threads, while they do one thing: counted
 //! from outside, by the first of these that works here, the same for every contender.
 //!
 //! 1. `perf stat -e raw_syscalls:sys_enter`, which must be allowed to see the kernel's tracepoints;
 //! 2. `strace -f -c`, which stops the processes at each call, and must be allowed to trace them;
 //! 3. nothing, and the report says that they were not measured.
 //!
-//! Not here: how many messages they are divided by (`pair`).
+//! Not here: what they are divided by.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
@@ -25,13 +25,13 @@ enum Way {
 
 impl Counter {
     /// Counts from here on; none where that is not possible.
-    pub(crate) fn begin(&mut self, processes: [u32; 2]) -> Option<Counting> {
+    pub(crate) fn begin(&mut self, processes: &[u32]) -> Option<Counting> {
         let ways = self.ways.get_or_insert_with(|| vec![Way::Perf, Way::Strace]);
         while let Some(way) = ways.first() {
             if let Some(counting) = way.begin(processes) {
                 return Some(counting);
             }
-            // It will not work for the next pair either.
+            // It will not work the next time either.
             ways.remove(0);
         }
         None
@@ -56,7 +56,7 @@ impl Counter {
 }
 
 impl Way {
-    fn begin(self, processes: [u32; 2]) -> Option<Counting> {
+    fn begin(self, processes: &[u32]) -> Option<Counting> {
         match self {
             Self::Perf => begin_perf(processes),
             Self::Strace => begin_strace(processes),
@@ -83,11 +83,11 @@ impl Drop for Counting {
 
 /// Started with its counter off, which it switches on and off again on command, and says when it is
 /// done: nothing is counted but what happens in between.
-fn begin_perf(processes: [u32; 2]) -> Option<Counting> {
-    let [leader, follower] = processes;
+fn begin_perf(processes: &[u32]) -> Option<Counting> {
+    let ids = processes.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
     let mut tool = Command::new("perf")
         .args(["stat", "-x", ",", "-e", "raw_syscalls:sys_enter", "--delay", "-1"])
-        .args(["--control", "fd:0,1", "--pid", &format!("{leader},{follower}")])
+        .args(["--control", "fd:0,1", "--pid", &ids])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -99,10 +99,10 @@ fn begin_perf(processes: [u32; 2]) -> Option<Counting> {
     counting.command("enable").then_some(counting)
 }
 
-fn begin_strace(processes: [u32; 2]) -> Option<Counting> {
-    let [leader, follower] = processes.map(|id| id.to_string());
+fn begin_strace(processes: &[u32]) -> Option<Counting> {
     let mut tool = Command::new("strace")
-        .args(["-f", "-c", "-p", &leader, "-p", &follower])
+        .args(["-f", "-c"])
+        .args(processes.iter().flat_map(|id| ["-p".to_owned(), id.to_string()]))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -126,7 +126,7 @@ fn begin_strace(processes: [u32; 2]) -> Option<Counting> {
 }
 
 impl Counting {
-    /// Stops counting, and returns the calls of both processes.
+    /// Stops counting, and returns the calls of all processes.
     pub(crate) fn end(mut self) -> Option<u64> {
         if self.way == Way::Perf && !self.command("disable") {
             return None;
