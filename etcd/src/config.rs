@@ -52,6 +52,8 @@ pub struct Config {
     pub polling: Polling,
     /// How long a request may take before its outcome is given up as unknown; 5 s by default.
     pub request_timeout: Duration,
+    /// The most bytes a request's key and value may have together; 1.5 MiB by default, as etcd's.
+    pub request_bytes_max: usize,
     /// Takes the member's log; nobody by default.
     pub log: Sink,
 }
@@ -89,7 +91,14 @@ impl Config {
             dialect: Dialect::V3_6,
             polling: Polling::Never,
             request_timeout: Duration::from_secs(5),
+            request_bytes_max: 3 << 19,
             log: Sink::default(),
         }
+    }
+
+    /// The request timeout in ticks.
+    pub(crate) fn request_ticks(&self) -> u64 {
+        let ticks = self.request_timeout.as_nanos() / self.tick.as_nanos().max(1);
+        u64::try_from(ticks).unwrap_or(u64::MAX).clamp(1, u64::MAX >> 1)
     }
 }

@@ -282,6 +282,10 @@ impl Recorder {
         {
             led.answered_ns = now;
             state.trace.keep(Ended::Led(led));
+            // A list that grows takes its time.
+            if let Some(led) = state.trace.led.last_mut().filter(|led| led.index == index) {
+                led.answered_ns = now_ns();
+            }
         }
     }
 

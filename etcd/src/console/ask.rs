@@ -62,7 +62,7 @@ fn unread(error: ReadError) -> Outcome {
 fn error_kind(error: ProposeError) -> ErrorKind {
     match error {
         ProposeError::Dropped => ErrorKind::Dropped,
-        ProposeError::Refused(_) => ErrorKind::Refused,
+        ProposeError::Refused(_) | ProposeError::TooLarge { .. } => ErrorKind::Refused,
         ProposeError::Timeout => ErrorKind::Timeout,
         ProposeError::Stopped => ErrorKind::Stopped,
     }

@@ -84,6 +84,14 @@ struct DeleteRangeRequest {
 }
 
 impl Request {
+    /// How many bytes its key and value have.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Put { key, value } => key.len() + value.len(),
+            Self::Delete { key } => key.len(),
+        }
+    }
+
     /// Writes the bytes of the entry by which `id` asks for it.
     ///
     /// By hand, since a message of prost's would take key and value by the piece.

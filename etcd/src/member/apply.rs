@@ -2,6 +2,7 @@
 
 use super::{Applied, Member, NodeError, PeerChange};
 use crate::kv::{Command, Outcome};
+use crate::log::Level;
 use crate::members::{ChangeRefused, Kind};
 use crate::raft::{Change, Position, step_of};
 use raft::eraftpb::{Entry, EntryType};
@@ -23,7 +24,7 @@ impl Member {
     ///
     /// # Errors
     ///
-    /// An entry is no request.
+    /// An entry that was committed is not there.
     pub fn apply_requests(&mut self) -> Result<(), NodeError> {
         let before = self.applied.index;
         let end = self.appliable().min(before + ENTRIES_PER_TURN);
@@ -44,13 +45,22 @@ impl Member {
                 continue;
             }
             self.due.log_bytes += entry.data.len() as u64;
-            let command = Command::decode(entry.data.clone())
-                .map_err(|error| NodeError::Entry { index, reason: error.to_string() })?;
+            // What cannot be read changes nothing, on all members alike: an entry must not be able to end
+            // everyone who reads it, and etcd 3.4 and 3.5 write some of another kind.
+            let command = match Command::decode(entry.data.clone()) {
+                Ok(command) => command,
+                Err(error) => {
+                    self.log
+                        .line(Level::Warn, format_args!("entry {index} changes nothing: {error}"));
+                    continue;
+                }
+            };
             let outcome = match &command.request {
                 Some(request) => store.apply(index, request),
                 None => Outcome::default(),
             };
-            if self.ids.are_of(command.id) {
+            // Those of an earlier life have nobody who waits.
+            if index > self.replayed && self.ids.are_of(command.id) {
                 let applied = Applied { index, version: outcome.version };
                 self.done.applied.push((command.id, applied));
             }
@@ -68,7 +78,7 @@ impl Member {
     ///
     /// # Errors
     ///
-    /// An entry is neither a request nor a change.
+    /// An entry that was committed is not there.
     pub fn apply(&mut self) -> Result<(), NodeError> {
         self.apply_requests()?;
         let next = self.applied.index + 1;
@@ -78,7 +88,7 @@ impl Member {
             if entry.entry_type != EntryType::EntryNormal {
                 let entry = entry.clone();
                 self.applied = Position { index: next, term: entry.term };
-                self.apply_change(&entry)?;
+                self.apply_change(&entry);
                 self.find_readable();
             }
         }
@@ -90,9 +100,16 @@ impl Member {
         Ok(())
     }
 
-    fn apply_change(&mut self, entry: &Entry) -> Result<(), NodeError> {
+    fn apply_change(&mut self, entry: &Entry) {
         let index = entry.index;
-        let step = step_of(entry).map_err(|error| NodeError::Change { index, error })?;
+        let step = match step_of(entry) {
+            Ok(step) => step,
+            // As with requests.
+            Err(error) => {
+                self.warn(format_args!("entry {index} changes nothing: {error}"));
+                return;
+            }
+        };
         let result = self.change_members(&step.changes, step.native.as_ref());
         match &result {
             Ok(()) => {
@@ -103,7 +120,6 @@ impl Member {
             Err(refused) => self.warn(format_args!("entry {index} changes nothing: {refused}")),
         }
         self.done.changed.push((step.request, result));
-        Ok(())
     }
 
     fn change_members(

@@ -37,14 +37,7 @@ pub enum NodeError {
         /// Its index.
         index: u64,
     },
-    /// An entry that was committed is no request.
-    Entry {
-        /// Its index.
-        index: u64,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// An entry that was committed is no change of the configuration.
+    /// An entry this member founds its cluster with is no change of the configuration.
     Change {
         /// Its index.
         index: u64,
@@ -75,7 +68,6 @@ impl fmt::Display for NodeError {
             Self::NoSnapshot => f.write_str("no snapshot is there that the log follows on"),
             Self::State(reason) => write!(f, "the snapshot's state: {reason}"),
             Self::Gap { index } => write!(f, "entry {index} was committed and is not there"),
-            Self::Entry { index, reason } => write!(f, "entry {index}: {reason}"),
             Self::Change { index, error } => {
                 write!(f, "entry {index}, a change of the configuration: {error}")
             }
@@ -118,9 +110,17 @@ impl From<SnapError> for NodeError {
 pub enum ProposeError {
     /// It was not proposed, and never will be: there is no leader, or leadership is being transferred.
     Dropped,
-    /// It was proposed in vain: the change is refused.
+    /// It was proposed in vain, or not at all: the change is refused.
     Refused(ChangeRefused),
-    /// It was proposed and nothing was heard of it in time: it may still take effect, or not.
+    /// It was not proposed: it has more bytes than a request may.
+    TooLarge {
+        /// How many.
+        bytes: usize,
+        /// How many it may have.
+        limit: usize,
+    },
+    /// It was proposed and nothing was heard of it in time: it may still take effect, or not. A change
+    /// that another one preceded on its way to the leader ends so, too.
     Timeout,
     /// The member ended before anything was heard of it: it may have taken effect, or not.
     Stopped,
@@ -131,6 +131,9 @@ impl fmt::Display for ProposeError {
         match self {
             Self::Dropped => f.write_str("not proposed: there is no leader to take it"),
             Self::Refused(refused) => write!(f, "refused: {refused}"),
+            Self::TooLarge { bytes, limit } => {
+                write!(f, "not proposed: {bytes} bytes, where {limit} are allowed")
+            }
             Self::Timeout => f.write_str("timed out: it may take effect or not"),
             Self::Stopped => f.write_str("the member ended: it may have taken effect or not"),
         }

@@ -178,6 +178,11 @@ impl Member {
         {
             return;
         }
+        // Nobody has what this leader has not; raft would count it.
+        let is_append_answer = message.msg_type == MessageType::MsgAppendResponse;
+        if is_append_answer && message.index > self.raft.raft_log.last_index() {
+            return;
+        }
         self.step_local(message);
     }
 
@@ -209,6 +214,9 @@ impl Member {
         let Ok(proposal) = proposal(request, change) else {
             return Err(ProposeError::Refused(ChangeRefused::Impossible));
         };
+        if proposal.is_nothing {
+            return Err(ProposeError::Refused(ChangeRefused::Impossible));
+        }
         let is_joint = !self.raft.prs().conf().to_conf_state().voters_outgoing.is_empty();
         let leaves = matches!(change, Change::LeaveJoint);
         if self.raft.has_pending_conf() || is_joint != leaves {
@@ -223,7 +231,7 @@ impl Member {
     /// Asks that `request` may read: it is among [`Done::readable`] once what was committed by now is
     /// applied.
     pub fn read(&mut self, request: u64) {
-        self.reads.ask(request);
+        self.reads.ask(request, self.config.request_ticks());
     }
 
     /// Whether a leader's reads have an answer: not before it committed an entry of its own.
@@ -249,7 +257,9 @@ impl Member {
 
     /// Asks for votes, unless this member has none or leads.
     pub fn campaign(&mut self) {
-        if self.raft.promotable() && self.raft.state != StateRole::Leader {
+        // A member by itself leads at once, which raft wants everything to be on disk for.
+        let is_persisted = self.raft.raft_log.unstable_entries().is_empty();
+        if self.raft.promotable() && self.raft.state != StateRole::Leader && is_persisted {
             self.step_local(message(MessageType::MsgHup, 0));
         }
     }

@@ -31,6 +31,7 @@ const MESSAGE_BYTES_MAX: u64 = 1 << 20;
 /// How many messages of entries may be on their way to a follower, as etcd's.
 const INFLIGHT_MESSAGES_MAX: usize = 512;
 const HEARTBEAT_TICKS: usize = 1;
+const ELECTION_TICKS_MAX: usize = 1 << 20;
 
 /// What raft begins with.
 struct Start {
@@ -135,6 +136,9 @@ fn check(config: &Config) -> Result<(), NodeError> {
     }
     if config.election_ticks <= HEARTBEAT_TICKS {
         return refuse("elections are due after no more than one tick");
+    }
+    if config.election_ticks > ELECTION_TICKS_MAX {
+        return refuse("elections are due after more than a million ticks");
     }
     if config.tick.is_zero() {
         return refuse("a tick takes no time");

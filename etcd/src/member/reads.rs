@@ -22,29 +22,38 @@ const HELD_MAX: usize = 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct Reads {
-    new: Vec<u64>,
+    new: Vec<Wanted>,
     asked: VecDeque<Asked>,
     confirmed: Vec<Confirmed>,
     /// Of followers, which a leader that has committed nothing yet cannot answer.
     held: Vec<Message>,
+    now_ticks: u64,
+}
+
+/// A read, and when it is given up: whoever waits for it has by then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wanted {
+    request: u64,
+    until_ticks: u64,
 }
 
 #[derive(Debug)]
 struct Asked {
     context: u64,
-    requests: Vec<u64>,
+    requests: Vec<Wanted>,
     ticks: u32,
 }
 
 #[derive(Debug)]
 struct Confirmed {
     index: u64,
-    requests: Vec<u64>,
+    requests: Vec<Wanted>,
 }
 
 impl Reads {
-    pub(super) fn ask(&mut self, request: u64) {
-        self.new.push(request);
+    /// Wants `request` to be read within so many ticks.
+    pub(super) fn ask(&mut self, request: u64, ticks: u64) {
+        self.new.push(Wanted { request, until_ticks: self.now_ticks + ticks });
     }
 
     pub(super) fn hold(&mut self, message: Message) {
@@ -54,6 +63,7 @@ impl Reads {
     }
 
     pub(super) fn tick(&mut self) {
+        self.now_ticks += 1;
         for asked in &mut self.asked {
             asked.ticks += 1;
         }
@@ -61,6 +71,8 @@ impl Reads {
             let requests = self.asked.pop_front().map(|asked| asked.requests);
             self.new.extend(requests.unwrap_or_default());
         }
+        let now_ticks = self.now_ticks;
+        self.new.retain(|wanted| wanted.until_ticks > now_ticks);
     }
 
     /// Whether there is something to ask, and somebody.
@@ -81,7 +93,7 @@ impl Reads {
         self.confirmed.retain_mut(|confirmed| {
             let waits = confirmed.index > applied;
             if !waits {
-                readable.append(&mut confirmed.requests);
+                readable.extend(confirmed.requests.drain(..).map(|wanted| wanted.request));
             }
             waits
         });
@@ -135,10 +147,10 @@ mod tests {
     #[test]
     fn answers_when_what_was_committed_is_applied() {
         let mut reads = Reads::default();
-        reads.ask(1);
-        reads.ask(2);
+        reads.ask(1, 20);
+        reads.ask(2, 20);
         asked(&mut reads, 70);
-        reads.ask(3);
+        reads.ask(3, 20);
         asked(&mut reads, 71);
         reads.confirm(&71_u64.to_be_bytes(), 9);
         reads.confirm(&70_u64.to_be_bytes(), 8);
@@ -157,16 +169,29 @@ mod tests {
     #[test]
     fn asks_again_after_half_a_second() {
         let mut reads = Reads::default();
-        reads.ask(1);
+        reads.ask(1, 20);
         asked(&mut reads, 70);
         for _ in 0..RETRY_TICKS {
             reads.tick();
         }
         assert!(reads.new.is_empty());
         reads.tick();
-        assert_eq!(reads.new, [1]);
+        assert_eq!(reads.new, [Wanted { request: 1, until_ticks: 20 }]);
         // An answer to the first question comes too late to count.
         reads.confirm(&70_u64.to_be_bytes(), 1);
         assert!(reads.confirmed.is_empty());
+    }
+
+    #[test]
+    fn gives_up_what_nobody_waits_for_any_more() {
+        let mut reads = Reads::default();
+        reads.ask(1, 3);
+        reads.ask(2, 20);
+        asked(&mut reads, 70);
+        reads.ask(3, 3);
+        for _ in 0..=RETRY_TICKS {
+            reads.tick();
+        }
+        assert_eq!(reads.new, [Wanted { request: 2, until_ticks: 20 }]);
     }
 }

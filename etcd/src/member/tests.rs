@@ -322,3 +322,79 @@ fn changes_one_thing_at_a_time() {
     // One that is there already is refused by all alike, when it is applied.
     leader.change(9, &learner).unwrap();
 }
+
+#[test]
+fn an_entry_that_cannot_be_read_changes_nothing() {
+    let mut cluster = Cluster::led(3);
+    let leader = &mut cluster.members[0];
+    let mut garbage = Message { from: 2, to: 1, ..Message::default() };
+    garbage.set_msg_type(MessageType::MsgPropose);
+    garbage.entries.push(Entry { data: Bytes::from_static(b"\xff\xff"), ..Entry::default() });
+    // A peer's is not even proposed.
+    let last = leader.raft.raft_log.last_index();
+    leader.receive(Envelope(garbage));
+    assert_eq!(leader.raft.raft_log.last_index(), last);
+    // In the log, whoever wrote it: etcd 3.4's, and changes of other kinds.
+    let mut entries = vec![Entry { data: Bytes::from_static(b"\xff"), ..Entry::default() }];
+    for kind in [eraftpb::EntryType::EntryConfChange, eraftpb::EntryType::EntryConfChangeV2] {
+        let context = Bytes::from_static(b"\xff\xff");
+        entries.push(Entry { entry_type: kind, context, ..Entry::default() });
+        let leader = &mut cluster.members[0];
+        assert!(leader.propose_entries(std::mem::take(&mut entries)));
+        cluster.settle();
+        let leader = &cluster.members[0];
+        let commit = leader.raft.raft_log.committed;
+        assert!(cluster.members.iter().all(|member| member.applied.index == commit));
+        assert_eq!(leader.conf_state().voters.len(), 3);
+        goes_on(&mut cluster);
+    }
+}
+
+/// Nothing keeps the cluster from going on.
+fn goes_on(cluster: &mut Cluster) {
+    let leader = &mut cluster.members[0];
+    let request = leader.ids().next();
+    assert!(leader.propose([put(request)]));
+    cluster.settle();
+    assert_eq!(cluster.members[0].take_done().applied.len(), 1);
+}
+
+#[test]
+fn a_follower_passes_on_what_has_a_term() {
+    let mut cluster = Cluster::led(3);
+    let follower = &mut cluster.members[1];
+    for kind in [MessageType::MsgPropose, MessageType::MsgReadIndex] {
+        let mut message = Message { from: 3, to: 2, term: 2, ..Message::default() };
+        message.set_msg_type(kind);
+        message.entries.push(Entry { data: put(1), ..Entry::default() });
+        follower.receive(Envelope(message));
+        assert!(turns(follower).iter().any(|sent| (sent.msg_type, sent.term) == (kind, 0)));
+    }
+}
+
+#[test]
+fn a_joint_change_of_nobodys_vote_is_refused() {
+    let mut cluster = Cluster::led(3);
+    let update = Change::Update { id: MemberId(2), urls: urls(9) };
+    for change in [Change::Joint(Vec::new()), Change::Joint(vec![update])] {
+        let refused = cluster.members[0].change(7, &change);
+        assert_eq!(refused, Err(ProposeError::Refused(ChangeRefused::Impossible)));
+    }
+}
+
+#[test]
+fn an_answer_beyond_the_log_is_not_counted() {
+    let mut cluster = Cluster::led(3);
+    let leader = &mut cluster.members[0];
+    leader.propose([put(1)]);
+    turns(leader);
+    let commit = leader.raft.raft_log.committed;
+    for from in [2, 3] {
+        let term = leader.raft.term;
+        let mut answer = Message { from, to: 1, term, index: u64::MAX, ..Message::default() };
+        answer.set_msg_type(MessageType::MsgAppendResponse);
+        leader.receive(Envelope(answer));
+    }
+    turns(leader);
+    assert_eq!(leader.raft.raft_log.committed, commit);
+}

@@ -52,6 +52,9 @@ impl Member {
         }
         self.recorder.wal_begin();
         let log = &mut self.raft.r.raft_log;
+        if let Some(first) = log.unstable.entries.first() {
+            self.replayed = self.replayed.min(first.index - 1);
+        }
         for entry in log.unstable.entries.iter() {
             match self.encodings.of(entry) {
                 Some(encoding) => self.wal.append_encoded(entry.index, &encoding),

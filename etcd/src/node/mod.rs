@@ -87,8 +87,8 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// [`Dropped`](ProposeError::Dropped) says that it never happens; of the others the outcome is not
-    /// known.
+    /// [`Dropped`](ProposeError::Dropped) and [`TooLarge`](ProposeError::TooLarge) say that it never
+    /// happens; of the others the outcome is not known.
     pub async fn put(&self, key: Bytes, value: Bytes) -> Result<Applied, ProposeError> {
         self.request(Request::Put { key, value }).await
     }
@@ -104,6 +104,10 @@ impl Node {
 
     async fn request(&self, request: Request) -> Result<Applied, ProposeError> {
         let shared = self.shared();
+        let (bytes, limit) = (request.bytes(), shared.request_bytes_max);
+        if bytes > limit {
+            return Err(ProposeError::TooLarge { bytes, limit });
+        }
         let result = shared.propose(&request).await.unwrap_or(Err(ProposeError::Stopped));
         if let Ok(applied) = result {
             shared.recorder.answered(applied.index);

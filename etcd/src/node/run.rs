@@ -16,6 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::task::Poll;
+use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// Runs the member until it is told to stop, or cannot go on.
@@ -29,33 +30,47 @@ pub(super) async fn run(
         member,
         waiters: Waiters::default(),
         transport: transport.clone(),
-        timeout_ticks: ticks(&config),
+        timeout_ticks: config.request_ticks(),
         config,
         shared: shared.clone(),
         waiting: Waiting::default(),
         is_stopping: false,
         voters_changed: true,
         removed_ticks: 0,
+        job: None,
     };
+    // Whatever happens, who waits for the end is told.
+    let mut end = End { shared: &shared, why: Some(NodeError::Raft("it panicked".to_owned())) };
     let ended = running.run().await;
     if let Err(error) = &ended {
         shared.log.line(Level::Error, format_args!("the member ends: {error}"));
     }
     // Its waiters are told before its streams take their time to end.
-    let Loop { member, waiters, .. } = running;
+    let Loop { member, waiters, job, .. } = running;
     waiters.stop();
     transport.stop().await;
+    if let Some(job) = job {
+        // Its file is nobody else's.
+        let _ = job.await;
+    }
     let ended = match ended {
         Ok(()) => member.close(),
         // What could not be written once is not written again.
         Err(error) => Err(error),
     };
-    shared.end(ended.err());
+    end.why = ended.err();
 }
 
-fn ticks(config: &Config) -> u64 {
-    let ticks = config.request_timeout.as_nanos() / config.tick.as_nanos().max(1);
-    u64::try_from(ticks).unwrap_or(u64::MAX).max(1)
+/// Tells that the member ended, when it is dropped.
+struct End<'a> {
+    shared: &'a Shared,
+    why: Option<NodeError>,
+}
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.shared.end(self.why.take());
+    }
 }
 
 struct Loop {
@@ -70,6 +85,8 @@ struct Loop {
     voters_changed: bool,
     /// For how long it has been removed.
     removed_ticks: u32,
+    /// The snapshot that was begun last.
+    job: Option<JoinHandle<()>>,
 }
 
 /// How long a member that was removed goes on; etcd's does for a second.
@@ -199,10 +216,10 @@ impl Loop {
         self.update_status();
         if let Some(job) = self.member.snapshot_job() {
             let shared = self.shared.clone();
-            tokio::task::spawn_blocking(move || {
+            self.job = Some(tokio::task::spawn_blocking(move || {
                 shared.receive(Received::Snapshotted(Box::new(job.run())));
                 shared.wake();
-            });
+            }));
         }
         Ok(())
     }

@@ -5,7 +5,8 @@
 //! lost what they had promised to keep, and the member does end then.
 
 use super::change::{self, ChangeError};
-use raft::eraftpb::{Message, MessageType};
+use crate::kv::Command;
+use raft::eraftpb::{EntryType, Message, MessageType};
 use std::fmt;
 
 /// Why a message is not stepped.
@@ -19,6 +20,8 @@ pub(crate) enum Refusal {
     Order { position: usize },
     /// An entry to propose is no change of the configuration, though it says so.
     Change(ChangeError),
+    /// An entry to propose is no request.
+    Request,
     /// A snapshot message without a snapshot, or whose snapshot is of nothing.
     NoSnapshot,
 }
@@ -32,6 +35,7 @@ impl fmt::Display for Refusal {
                 write!(f, "entry {position} does not follow the one before")
             }
             Self::Change(error) => write!(f, "a change of the configuration that is none: {error}"),
+            Self::Request => f.write_str("a request that cannot be read"),
             Self::NoSnapshot => f.write_str("a snapshot of nothing"),
         }
     }
@@ -57,14 +61,22 @@ pub(crate) fn admit(message: &mut Message) -> Result<(), Refusal> {
             if count == 0 {
                 return Err(Refusal::EntryCount(count));
             }
+            // Of no term until a leader takes it: raft-rs ends at passing on one that has.
+            message.term = 0;
             for entry in message.entries.iter_mut() {
                 change::adopt(entry).map_err(Refusal::Change)?;
+                if entry.entry_type == EntryType::EntryNormal
+                    && Command::decode(entry.data.clone()).is_err()
+                {
+                    return Err(Refusal::Request);
+                }
             }
         }
         MessageType::MsgReadIndex => {
             if count == 0 {
                 return Err(Refusal::EntryCount(count));
             }
+            message.term = 0;
         }
         MessageType::MsgReadIndexResp => {
             if count != 1 {

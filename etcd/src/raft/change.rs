@@ -110,6 +110,8 @@ impl std::error::Error for ChangeError {
 /// An entry to propose.
 pub(crate) struct Proposal {
     pub(crate) entry: eraftpb::Entry,
+    /// A joint change in which nobody's vote changes: raft takes it for the leaving of one.
+    pub(crate) is_nothing: bool,
 }
 
 /// A change that was committed.
@@ -147,11 +149,13 @@ struct JointJson {
 /// Makes the entry that proposes `change` for `request`.
 pub(crate) fn proposal(request: u64, change: &Change) -> Result<Proposal, ChangeError> {
     let mut entry = eraftpb::Entry::default();
+    let mut is_nothing = false;
     let (etcds, native) = match change {
         Change::Joint(_) | Change::LeaveJoint => {
             entry.set_entry_type(eraftpb::EntryType::EntryConfChangeV2);
             let v2 = joint(request, change)?;
             let native = native_of_v2(&v2)?;
+            is_nothing = native.changes.is_empty() && *change != Change::LeaveJoint;
             (v2.encode(Dialect::V3_6), protobuf::Message::write_to_bytes(&native))
         }
         _ => {
@@ -173,7 +177,7 @@ pub(crate) fn proposal(request: u64, change: &Change) -> Result<Proposal, Change
     // Nothing of what is written here can be refused: no required fields, no nesting.
     entry.data = native.unwrap_or_default().into();
     entry.context = etcds.into();
-    Ok(Proposal { entry })
+    Ok(Proposal { entry, is_nothing })
 }
 
 /// Makes an entry a peer proposed into one a leader may step: as [`proposal`]'s.
@@ -188,7 +192,7 @@ pub(crate) fn adopt(entry: &mut eraftpb::Entry) -> Result<(), ChangeError> {
         }
         eraftpb::EntryType::EntryConfChangeV2 => {
             let v2 = ConfChangeV2::decode(&data).map_err(ChangeError::Malformed)?;
-            protobuf::Message::write_to_bytes(&native_of_v2(&v2)?)
+            protobuf::Message::write_to_bytes(&read_v2(&v2)?.0)
         }
     };
     entry.data = native.unwrap_or_default().into();
@@ -210,6 +214,12 @@ pub(crate) fn step_of(entry: &eraftpb::Entry) -> Result<Step, ChangeError> {
         return Ok(Step { request: v1.id, native, changes: change.into_iter().collect() });
     }
     let v2 = ConfChangeV2::decode(&data).map_err(ChangeError::Malformed)?;
+    let (native, request, changes) = read_v2(&v2)?;
+    Ok(Step { request, native: Some(native), changes })
+}
+
+/// What a joint change is to raft-rs, who asked for it, and what becomes of members.
+fn read_v2(v2: &ConfChangeV2) -> Result<(eraftpb::ConfChangeV2, u64, Vec<Change>), ChangeError> {
     let context: JointJson = match v2.context.as_deref() {
         None | Some([]) => JointJson::default(),
         Some(context) => parse(context)?,
@@ -219,7 +229,7 @@ pub(crate) fn step_of(entry: &eraftpb::Entry) -> Result<Step, ChangeError> {
         let member = context.members.get(position).filter(|member| member.id == single.node_id);
         changes.extend(effect_of(single.change_type, single.node_id, member)?);
     }
-    Ok(Step { request: context.request, native: Some(native_of_v2(&v2)?), changes })
+    Ok((native_of_v2(v2)?, context.request, changes))
 }
 
 fn single(change: &Change) -> Result<(ConfChangeSingle, MemberJson), ChangeError> {

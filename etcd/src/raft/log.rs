@@ -22,7 +22,7 @@ pub(crate) struct Position {
 }
 
 /// What an entry's fields take at most beside its data.
-const ENTRY_HEAD_BYTES: u64 = 26;
+const ENTRY_HEAD_BYTES: u64 = 30;
 
 #[derive(Debug, Default)]
 pub(crate) struct Log {
@@ -227,8 +227,8 @@ mod tests {
     fn reads_up_to_a_size_but_one_entry_always() {
         let log = log(&[(4, 4), (5, 4), (6, 4)]);
         assert_eq!(read(&log, 4, 7, 0), Ok(vec![4]));
-        assert_eq!(read(&log, 4, 7, 2 * 36), Ok(vec![4, 5]));
-        assert_eq!(read(&log, 4, 7, 2 * 36 - 1), Ok(vec![4]));
+        assert_eq!(read(&log, 4, 7, 2 * 40), Ok(vec![4, 5]));
+        assert_eq!(read(&log, 4, 7, 2 * 40 - 1), Ok(vec![4]));
         assert_eq!(read(&log, 5, 7, u64::MAX), Ok(vec![5, 6]));
         assert_eq!(read(&log, 5, 5, u64::MAX), Ok(vec![]));
     }

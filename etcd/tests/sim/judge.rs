@@ -144,8 +144,12 @@ impl Judge {
     }
 
     /// What a member has on its disk when it begins again.
-    pub(crate) fn reopened(&mut self, member: u64, view: &LogView) -> Verdict {
+    pub(crate) fn reopened(&mut self, member: u64, view: &LogView, status: &Status) -> Verdict {
         self.stands.remove(&member);
+        let read = (status.term, status.last_index);
+        if read != (view.hard_state.term, view.last_index) {
+            return Err(format!("member {member} reads {status:?} from {:?}", view.end()));
+        }
         let state = &view.hard_state;
         let Some(promises) = self.promises.get(&member) else { return Ok(()) };
         if state.term < promises.term {

@@ -32,6 +32,11 @@ impl LogView {
         Ok(view)
     }
 
+    /// What is to be said of it where it is not as it should be.
+    pub(crate) fn end(&self) -> (&HardState, u64) {
+        (&self.hard_state, self.last_index)
+    }
+
     fn take(&mut self, kind: RecordKind, data: &Bytes) -> Verdict {
         match kind {
             RecordKind::ENTRY => {

@@ -31,6 +31,7 @@ impl World {
         config.snapshot_entries = self.plan.snapshot_entries;
         config.catch_up_entries = self.plan.catch_up_entries;
         config.wal.segment_bytes = self.plan.segment_bytes;
+        config.wal.kept_segments = self.plan.kept_segments;
         config.wal.prepare = Prepare::Inline;
         config.dialect = Dialect::ALL[self.random.usize(..3)];
         if self.is_loud {
@@ -95,9 +96,11 @@ impl World {
         }
         self.say(format_args!("{id} starts"));
         self.judge.counts.restarts += 1;
-        let process = &self.processes[&id];
+        let Some(process) = self.processes.get_mut(&id) else { return Ok(()) };
         let view = LogView::read(&process.disk, &process.wal_dir())?;
-        self.judge.reopened(id, &view)?;
+        if let Some(running) = process.running() {
+            self.judge.reopened(id, &view, &running.status)?;
+        }
         self.judge.ledger.take(id, &view, view.hard_state.commit)?;
         self.removed.remove(&id);
         Ok(())

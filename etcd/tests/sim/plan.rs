@@ -13,6 +13,8 @@ pub(crate) struct Plan {
     pub(crate) snapshot_entries: u64,
     pub(crate) catch_up_entries: u64,
     pub(crate) segment_bytes: u64,
+    /// Of those a member may let go of.
+    pub(crate) kept_segments: usize,
     /// Whether syncs of disks do nothing.
     pub(crate) disks_lie: bool,
     pub(crate) sync_steps_max: u64,
@@ -53,6 +55,7 @@ impl Plan {
             snapshot_entries: one_of(&[20, 20, 60, 10_000]),
             catch_up_entries: one_of(&[1, 5, 40]),
             segment_bytes: one_of(&[4 << 10, 16 << 10, 64 << 10]),
+            kept_segments: usize::try_from(one_of(&[1, 1, 5])).unwrap(),
             disks_lie,
             sync_steps_max: one_of(&[0, 1, 4]),
             snapshot_steps_max: one_of(&[0, 20, 100]),

@@ -19,6 +19,8 @@ use std::sync::Arc;
 
 /// Steps of the simulation in a tick of a member.
 pub(crate) const TICK_STEPS: u64 = 5;
+/// For how many ticks a member goes on that was removed, so that others hear of it, as in its own loop.
+const REMOVED_TICKS: u64 = 5;
 /// Turns without anything that came from outside, after which a member is spinning.
 const TURNS_MAX: usize = 200;
 
@@ -54,6 +56,7 @@ pub(crate) struct Running {
     /// Up to which what it has committed stands in its log on disk.
     pub(crate) logged: u64,
     next_tick: u64,
+    removed_ticks: u64,
     turn: Option<(Turn, u64)>,
     inputs: VecDeque<Input>,
     job: Option<(SnapshotJob, u64)>,
@@ -70,6 +73,7 @@ pub(crate) enum Input {
     Change(u64, Change),
     Campaign,
     Transfer(u64),
+    Snapshotted(Snapshotted),
     /// A peer says that it was removed.
     Removed,
 }
@@ -126,6 +130,7 @@ impl Process {
             paused_until: 0,
             observed: u64::MAX,
             logged: 0,
+            removed_ticks: 0,
             next_tick: step + random.u64(1..=TICK_STEPS),
             turn: None,
             inputs: VecDeque::new(),
@@ -217,14 +222,11 @@ impl Running {
                 self.job = Some((job, step + random.u64(0..=snapshot)));
                 outputs.push(Output::Snapshots);
             }
-            if self.member.is_removed() {
-                return Err(End::Removed);
-            }
         }
         if self.turn.is_some() {
             return Ok(false);
         }
-        let had_input = self.take_inputs(step, outputs)?;
+        let had_input = self.take_inputs(step, random, outputs)?;
         if self.member.has_work() {
             let member = &mut self.member;
             let turn = member.begin(&mut |message| outputs.push(Output::Sent(message.clone())));
@@ -233,8 +235,12 @@ impl Running {
             self.turn = Some((turn, step + random.u64(0..=sync)));
             return Ok(true);
         }
-        self.member.tell_commit(&mut |message| outputs.push(Output::Sent(message.clone())));
+        self.tell_commit(outputs);
         Ok(had_input)
+    }
+
+    fn tell_commit(&mut self, outputs: &mut Vec<Output>) {
+        self.member.tell_commit(&mut |message| outputs.push(Output::Sent(message.clone())));
     }
 
     fn finish(&mut self, turn: Turn, outputs: &mut Vec<Output>) -> Result<(), End> {
@@ -258,17 +264,30 @@ impl Running {
         outputs.push(Output::Done(self.member.take_done(), self.status.applied));
     }
 
-    fn take_inputs(&mut self, step: u64, outputs: &mut Vec<Output>) -> Result<bool, End> {
+    fn take_inputs(
+        &mut self,
+        step: u64,
+        random: &mut Rng,
+        outputs: &mut Vec<Output>,
+    ) -> Result<bool, End> {
         let mut any = false;
         if self.next_tick <= step {
             // Time that was slept through is not made up for.
             self.next_tick = step + TICK_STEPS;
+            if self.member.is_removed() {
+                self.removed_ticks += 1;
+                if self.removed_ticks > REMOVED_TICKS {
+                    return Err(End::Removed);
+                }
+            }
+            self.tell_commit(outputs);
             self.member.tick();
             any = true;
         }
         if let Some((written, _)) = self.written.take_if(|(_, at)| *at <= step) {
-            self.member.snapshotted(written).map_err(End::Error)?;
-            any = true;
+            // It comes from another thread, before or behind anything else.
+            let at = random.usize(0..=self.inputs.len());
+            self.inputs.insert(at, Input::Snapshotted(written));
         }
         while let Some(input) = self.inputs.pop_front() {
             self.take(input, outputs)?;
@@ -296,6 +315,7 @@ impl Running {
             }
             Input::Campaign => member.campaign(),
             Input::Transfer(to) => member.transfer_leader(MemberId(to)),
+            Input::Snapshotted(written) => member.snapshotted(written).map_err(End::Error)?,
             Input::Removed => return Err(End::Removed),
         }
         Ok(())
