@@ -82,7 +82,7 @@ fn simulate(seed: u64, disks_lie: bool, is_loud: bool) -> Result<(Counts, u64), 
 #[test]
 fn holds_whatever_happens_to_disks_members_and_network() {
     let (first, sims) = (variable("RAFTWIRE_SEED"), variable("RAFTWIRE_SIMS"));
-    let sims = sims.unwrap_or(if first.is_some() { 1 } else { SIMS });
+    let sims = sims.unwrap_or_else(|| if first.is_some() { 1 } else { SIMS });
     let is_loud = first.is_some() && sims == 1;
     let first = first.unwrap_or(0);
     let mut counts = Counts::default();

@@ -147,6 +147,11 @@ impl Member {
             self.warn(format_args!("{kind:?} from {from} not taken: {refusal}"));
             return;
         }
+        // Who follows would pass it on, and raft-rs ends at passing on what has a term.
+        let is_transfer = message.msg_type == MessageType::MsgTransferLeader;
+        if is_transfer && self.raft.state != StateRole::Leader {
+            return;
+        }
         if message.msg_type == MessageType::MsgSnapshot
             && let Err(error) = self.check_snapshot(&message)
         {

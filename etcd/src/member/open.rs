@@ -28,8 +28,10 @@ use std::sync::{Arc, RwLock};
 
 /// The largest message of entries, as etcd's; one entry goes, however large.
 const MESSAGE_BYTES_MAX: u64 = 1 << 20;
-/// How many messages of entries may be on their way to a follower, as etcd's.
-const INFLIGHT_MESSAGES_MAX: usize = 512;
+/// How many messages of entries may be on their way to a follower. etcd's are 512, of about an entry each;
+/// here one holds all that was proposed in a turn, and a follower that is slow would have 40 MiB waiting for
+/// it in the leader's memory.
+const INFLIGHT_MESSAGES_MAX: usize = 64;
 const HEARTBEAT_TICKS: usize = 1;
 const ELECTION_TICKS_MAX: usize = 1 << 20;
 

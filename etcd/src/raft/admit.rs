@@ -6,7 +6,7 @@
 
 use super::change::{self, ChangeError};
 use crate::kv::Command;
-use raft::eraftpb::{EntryType, Message, MessageType};
+use raft::eraftpb::{ConfState, EntryType, Message, MessageType};
 use std::fmt;
 
 /// Why a message is not stepped.
@@ -22,6 +22,10 @@ pub(crate) enum Refusal {
     Change(ChangeError),
     /// An entry to propose is no request.
     Request,
+    /// A term, an index or a commit index is none that a cluster ever reaches, or a term is missing.
+    Number,
+    /// The configuration in a snapshot is none.
+    Configuration,
     /// A snapshot message without a snapshot, or whose snapshot is of nothing.
     NoSnapshot,
 }
@@ -35,15 +39,30 @@ impl fmt::Display for Refusal {
                 write!(f, "entry {position} does not follow the one before")
             }
             Self::Change(error) => write!(f, "a change of the configuration that is none: {error}"),
+            Self::Number => f.write_str("a term or index that cannot be"),
+            Self::Configuration => f.write_str("the snapshot's configuration is none"),
             Self::Request => f.write_str("a request that cannot be read"),
             Self::NoSnapshot => f.write_str("a snapshot of nothing"),
         }
     }
 }
 
+/// The largest term or index that is believed. No cluster gets there, and raft-rs may add to it.
+const NUMBER_MAX: u64 = 1 << 62;
+
 /// Looks at a message from a peer, and makes what it proposes into what raft-rs reads.
 pub(crate) fn admit(message: &mut Message) -> Result<(), Refusal> {
     let count = message.entries.len();
+    let numbers =
+        [message.term, message.log_term, message.index, message.commit, message.reject_hint];
+    if numbers.iter().any(|number| *number > NUMBER_MAX) {
+        return Err(Refusal::Number);
+    }
+    // raft-rs takes what has no term for this member's own.
+    let has_none = matches!(message.msg_type, MessageType::MsgPropose | MessageType::MsgReadIndex);
+    if message.term == 0 && !has_none {
+        return Err(Refusal::Number);
+    }
     match message.msg_type {
         MessageType::MsgAppend => {
             let mut before = (message.index, message.log_term);
@@ -88,6 +107,12 @@ pub(crate) fn admit(message: &mut Message) -> Result<(), Refusal> {
             if metadata.is_none_or(|metadata| metadata.index == 0 || metadata.term == 0) {
                 return Err(Refusal::NoSnapshot);
             }
+            if metadata.is_some_and(|metadata| metadata.index.max(metadata.term) > NUMBER_MAX) {
+                return Err(Refusal::Number);
+            }
+            if metadata.is_some_and(|metadata| !is_possible(metadata.get_conf_state())) {
+                return Err(Refusal::Configuration);
+            }
         }
         MessageType::MsgAppendResponse
         | MessageType::MsgRequestVote
@@ -110,6 +135,22 @@ pub(crate) fn admit(message: &mut Message) -> Result<(), Refusal> {
     message.deprecated_priority = 0;
     message.commit_term = 0;
     Ok(())
+}
+
+/// Whether a configuration is one that raft can have: somebody votes, and nobody is two things at once.
+fn is_possible(state: &ConfState) -> bool {
+    let is_once = |ids: &[u64]| {
+        let mut sorted = ids.to_vec();
+        sorted.sort_unstable();
+        sorted.windows(2).all(|pair| pair[0] != pair[1]) && sorted.first() != Some(&0)
+    };
+    let ConfState { voters, learners, voters_outgoing, learners_next, auto_leave, .. } = state;
+    let votes = |id: &u64| voters.contains(id) || voters_outgoing.contains(id);
+    [voters, learners, voters_outgoing, learners_next].into_iter().all(|ids| is_once(ids))
+        && !voters.is_empty()
+        && !learners.iter().any(votes)
+        && learners_next.iter().all(|id| voters_outgoing.contains(id) && !voters.contains(id))
+        && (!auto_leave || !voters_outgoing.is_empty())
 }
 
 #[cfg(test)]
@@ -144,7 +185,7 @@ mod tests {
         }
         let mut last = message(MessageType::MsgAppend, &[(0, 2)]);
         last.index = u64::MAX;
-        assert_eq!(admit(&mut last), Err(Refusal::Order { position: 0 }));
+        assert_eq!(admit(&mut last), Err(Refusal::Number));
     }
 
     #[test]
@@ -161,8 +202,44 @@ mod tests {
         for kind in [MessageType::MsgHup, MessageType::MsgBeat, MessageType::MsgCheckQuorum] {
             assert_eq!(admit(&mut message(kind, &[])), Err(Refusal::Type(kind)));
         }
+        for (kind, term, index) in [
+            (MessageType::MsgRequestVote, u64::MAX, 1),
+            (MessageType::MsgAppendResponse, 5, u64::MAX),
+            (MessageType::MsgReadIndexResp, 0, 5),
+            (MessageType::MsgHeartbeat, 0, 0),
+        ] {
+            let mut odd = message(kind, &[(1, 1)]);
+            (odd.term, odd.index) = (term, index);
+            assert_eq!(admit(&mut odd), Err(Refusal::Number), "{kind:?}");
+        }
         let refused = admit(&mut message(MessageType::MsgSnapshot, &[]));
         assert_eq!(refused, Err(Refusal::NoSnapshot));
+    }
+
+    #[test]
+    fn takes_snapshots_of_configurations_that_can_be() {
+        let state = |voters: &[u64], learners: &[u64], outgoing: &[u64], next: &[u64]| {
+            let mut snapshot = message(MessageType::MsgSnapshot, &[]);
+            let metadata = snapshot.mut_snapshot().mut_metadata();
+            (metadata.index, metadata.term) = (9, 3);
+            let state = metadata.mut_conf_state();
+            (state.voters, state.learners) = (voters.to_vec(), learners.to_vec());
+            (state.voters_outgoing, state.learners_next) = (outgoing.to_vec(), next.to_vec());
+            admit(&mut snapshot)
+        };
+        assert_eq!(state(&[1, 2], &[3], &[], &[]), Ok(()));
+        assert_eq!(state(&[1, 2], &[4], &[2, 3], &[3]), Ok(()));
+        for refused in [
+            state(&[], &[1], &[], &[]),
+            state(&[1, 1], &[], &[], &[]),
+            state(&[1, 2], &[2], &[], &[]),
+            state(&[1, 0], &[], &[], &[]),
+            state(&[1], &[2], &[2], &[]),
+            state(&[1], &[], &[2], &[3]),
+            state(&[1, 2], &[], &[2], &[2]),
+        ] {
+            assert_eq!(refused, Err(Refusal::Configuration));
+        }
     }
 
     #[test]

@@ -7,6 +7,8 @@ use bytes::Bytes;
 
 /// Keys that everybody writes.
 const HOT_KEYS: u32 = 5;
+/// For how long clients prefer a member.
+const FAVOUR_STEPS: u64 = 400;
 
 impl World {
     pub(super) fn ask(&mut self) {
@@ -14,7 +16,9 @@ impl World {
         if self.chance(plan.load)
             && let Some(id) = self.random_running()
         {
-            self.ask_writes(id);
+            // Whoever leads alone goes on taking what never will be committed.
+            let favours = plan.favours && self.random.u32(..5) > 0;
+            self.ask_writes(if favours { self.favourite() } else { id });
         }
         if self.chance(plan.reads)
             && let Some(id) = self.random_running()
@@ -33,6 +37,10 @@ impl World {
             let input = if self.random.bool() { Input::Campaign } else { Input::Transfer(to) };
             self.push(id, input);
         }
+    }
+
+    fn favourite(&self) -> u64 {
+        1 + self.now() / FAVOUR_STEPS % self.plan.founders
     }
 
     /// An id as the member's own are, which no other has.

@@ -103,6 +103,14 @@ impl World {
         }
     }
 
+    /// Where much depends on the order of what is written a fault comes more often.
+    pub(super) fn tempt(&mut self, id: u64) {
+        if !self.is_healed && self.plan.crashes > 0 && self.random.u32(..4) == 0 {
+            let operations_max = [3, 12][self.random.usize(..2)];
+            self.set_disk_fault(id, operations_max);
+        }
+    }
+
     /// Lets a disk crash, or fail once, in one of its next operations.
     pub(super) fn set_disk_fault(&mut self, id: u64, operations_max: u64) {
         if self.plan.disk_errors > 0 && self.random.bool() {
@@ -147,7 +155,10 @@ impl World {
         let stopped = process.stop(until, by_closing);
         self.say(format_args!("{id} stops, until {until}"));
         match stopped {
-            Err(error) => self.ended(id, &error.to_string()),
+            Err(error) => {
+                let excused = self.has_failed_disk(id);
+                self.ended(id, &error.to_string(), excused)
+            }
             Ok(()) => {
                 self.after_end(id);
                 Ok(())

@@ -92,7 +92,8 @@ impl World {
         self.note(&[step, id, u64::from(opened.is_ok())]);
         if let Err(error) = opened {
             self.say(format_args!("{id} does not start: {error}"));
-            return self.ended(id, &error.to_string());
+            let excused = self.has_failed_disk(id);
+            return self.ended(id, &error.to_string(), excused);
         }
         self.say(format_args!("{id} starts"));
         self.judge.counts.restarts += 1;
@@ -106,14 +107,19 @@ impl World {
         Ok(())
     }
 
-    /// A process ended with an error, which its disk must be the reason of.
-    pub(super) fn ended(&mut self, id: u64, error: &str) -> Verdict {
+    /// Whether a member may end with an error: its disk has failed.
+    pub(super) fn has_failed_disk(&self, id: u64) -> bool {
+        let Some(process) = self.processes.get(&id) else { return false };
+        let operations = process.disk.operations();
+        process.disk.has_crashed() || self.disk_faults.get(&id).is_some_and(|at| *at < operations)
+    }
+
+    /// A process ended with an error, for which its disk must be to blame.
+    pub(super) fn ended(&mut self, id: u64, error: &str, excused: bool) -> Verdict {
         let until = self.down_until();
         let Some(process) = self.processes.get_mut(&id) else { return Ok(()) };
-        let operations = process.disk.operations();
         let is_crashed = process.disk.has_crashed();
-        let is_faulty = self.disk_faults.get(&id).is_some_and(|at| *at < operations);
-        if !is_crashed && !is_faulty {
+        if !excused {
             return Err(format!("member {id} ends: {error}"));
         }
         self.disk_faults.remove(&id);

@@ -21,6 +21,8 @@ pub(crate) struct Plan {
     pub(crate) snapshot_steps_max: u64,
     pub(crate) load: u32,
     pub(crate) reads: u32,
+    /// Whether clients prefer one member for a while.
+    pub(crate) favours: bool,
     pub(crate) changes: u32,
     pub(crate) elections: u32,
     pub(crate) crashes: u32,
@@ -61,6 +63,7 @@ impl Plan {
             snapshot_steps_max: one_of(&[0, 20, 100]),
             load: u32::try_from(one_of(&[50_000, 150_000, 400_000])).unwrap(),
             reads: u32::try_from(one_of(&[20_000, 100_000])).unwrap(),
+            favours: one_of(&[0, 1]) == 1,
             changes,
             elections,
             crashes,

@@ -53,6 +53,7 @@ pub(crate) struct Running {
     pub(crate) paused_until: u64,
     /// What was applied when its state was last looked at.
     pub(crate) observed: u64,
+    pub(crate) observed_snapshot: u64,
     /// Up to which what it has committed stands in its log on disk.
     pub(crate) logged: u64,
     next_tick: u64,
@@ -129,6 +130,7 @@ impl Process {
             status,
             paused_until: 0,
             observed: u64::MAX,
+            observed_snapshot: 0,
             logged: 0,
             removed_ticks: 0,
             next_tick: step + random.u64(1..=TICK_STEPS),

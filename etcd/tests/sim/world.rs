@@ -16,7 +16,7 @@ use super::operator::Operator;
 use super::plan::Plan;
 use super::process::{End, Input, Output, Process, State};
 use fastrand::Rng;
-use raftwire::raftpb::RaftMessage;
+use raftwire::raftpb::{MessageType, RaftMessage};
 use raftwire_etcd::member::PeerChange;
 use raftwire_etcd::raft::Envelope;
 use std::collections::{BTreeMap, BTreeSet};
@@ -136,6 +136,9 @@ impl World {
             self.push(from, Input::Removed);
             return;
         }
+        if head.message_type == MessageType::SNAP && self.processes.contains_key(&to) {
+            self.tempt(to);
+        }
         match self.processes.get_mut(&to).and_then(Process::running) {
             Some(running) => running.push(Input::Message(message)),
             None => {
@@ -150,6 +153,8 @@ impl World {
         let mut outputs = Vec::new();
         let Some(process) = self.processes.get_mut(&id) else { return Ok(()) };
         let end = process.run(step, &mut self.random, &mut outputs)?;
+        // Before anything else happens to that disk.
+        let excused = self.has_failed_disk(id);
         for output in outputs {
             self.take(id, output)?;
         }
@@ -164,7 +169,7 @@ impl World {
                 self.after_end(id);
                 Ok(())
             }
-            Some(End::Error(error)) => self.ended(id, &error.to_string()),
+            Some(End::Error(error)) => self.ended(id, &error.to_string(), excused),
         }
     }
 
@@ -178,7 +183,10 @@ impl World {
                 }
                 Ok(())
             }
-            Output::Snapshots => self.audit(id),
+            Output::Snapshots => {
+                self.tempt(id);
+                self.audit(id)
+            }
             Output::Done(done, applied) => {
                 self.judge.done(id, applied, &done)?;
                 for &(request, result) in &done.changed {
@@ -221,11 +229,16 @@ impl World {
         let commit = status.commit;
         self.judge.stands(id, &status)?;
         let is_new = status.applied != running.observed;
+        let took_snapshot = status.snapshot_index > running.observed_snapshot;
+        running.observed_snapshot = status.snapshot_index;
         running.observed = status.applied;
         running.status = status;
         if is_new {
             let digest = running.member.digest();
             self.judge.ledger.observe(id, digest)?;
+        }
+        if took_snapshot {
+            self.tempt(id);
         }
         if commit >= self.judge.ledger.last_index() + LEDGER_LAG {
             self.audit(id)?;
