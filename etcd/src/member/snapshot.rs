@@ -15,6 +15,7 @@ use crate::members::Members;
 use crate::raft::Position;
 use crate::snap;
 use crate::wal::SnapshotRecord;
+use raft::StateRole;
 use raft::eraftpb::{self, Message};
 use raftwire::raftpb::{ConfState, Snapshot, SnapshotMetadata};
 use raftwire::transport::MemberId;
@@ -117,6 +118,12 @@ impl SnapshotDir {
     }
 }
 
+/// How much of the log is kept in memory for followers that are slow.
+const LOG_BYTES_MAX: u64 = 16 << 20;
+
+/// How much of it is kept for one that is on its way to a snapshot. What it needs beyond is in another.
+const KEPT_BYTES_MAX: u64 = 64 << 20;
+
 /// The snapshot followers get, and who was sent it.
 #[derive(Debug, Default)]
 pub(super) struct Sent {
@@ -176,8 +183,25 @@ impl Member {
     /// applied by then, so it need not be one that is on disk.
     pub(super) fn compact(&mut self) {
         let mut index = self.applied.index.saturating_sub(self.config.catch_up_entries);
-        if let Some(kept) = &self.sent_snapshot.kept {
+        let tracker = self.raft.prs();
+        // Who got the snapshot needs what follows on it until it has that.
+        let matched = |id: &u64| tracker.get(*id).map_or(u64::MAX, |progress| progress.matched);
+        let bytes = self.raft.raft_log.store().bytes();
+        if let Some(kept) = &self.sent_snapshot.kept
+            && bytes < KEPT_BYTES_MAX
+            && (kept.sent_to.is_empty()
+                || kept.sent_to.iter().map(matched).any(|matched| matched < kept.index))
+        {
             index = index.min(kept.index);
+        }
+        // To wait for a follower that is slow but there is cheaper than to send it everything.
+        if self.raft.state == StateRole::Leader
+            && self.raft.raft_log.store().bytes() < LOG_BYTES_MAX
+        {
+            let active = tracker.iter().filter(|(id, progress)| {
+                **id != self.config.id.0 && progress.recent_active && progress.matched > 0
+            });
+            index = active.map(|(_, progress)| progress.matched).fold(index, u64::min);
         }
         // By the batch: each one moves what is kept.
         let batch = (self.config.catch_up_entries / 16).max(1);

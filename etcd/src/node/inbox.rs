@@ -20,6 +20,11 @@ impl Inbox {
 
 impl Raft<Envelope> for Inbox {
     fn process(&self, from: MemberId, message: Envelope) {
+        if !message.may_come_from(from) {
+            let line = format_args!("{from} sent a message that says it is of somebody else");
+            self.shared.log.line(Level::Warn, line);
+            return;
+        }
         let received_ns = match self.shared.recorder.is_on() {
             true => self.shared.recorder.last_received(from),
             false => 0,

@@ -12,11 +12,21 @@ use bytes::Bytes;
 use raft::eraftpb;
 use raftwire::buf::Lists;
 use raftwire::raftpb::{EntryRef, EntryType, Head, Parts, RaftMessage, Snapshot};
+use raftwire::transport::MemberId;
 use std::borrow::Cow;
 
 /// A message of raft-rs, in etcd's form on the wire.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Envelope(pub(crate) eraftpb::Message);
+
+impl Envelope {
+    /// Whether `peer` may send it: its own, or what it passes on to a leader.
+    pub(crate) fn may_come_from(&self, peer: MemberId) -> bool {
+        use eraftpb::MessageType::{MsgPropose, MsgReadIndex, MsgTransferLeader};
+        let is_passed_on = matches!(self.0.msg_type, MsgPropose | MsgReadIndex | MsgTransferLeader);
+        is_passed_on || self.0.from == peer.0
+    }
+}
 
 impl RaftMessage for Envelope {
     type Entry = eraftpb::Entry;

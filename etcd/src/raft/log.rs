@@ -30,6 +30,8 @@ pub(crate) struct Log {
     conf_state: ConfState,
     compacted: Position,
     entries: VecDeque<Entry>,
+    /// Of the entries, with what they take beside their data.
+    bytes: u64,
     /// For followers that need one.
     snapshot: Option<Snapshot>,
     /// The least index a snapshot must have that was asked for in vain.
@@ -42,10 +44,11 @@ impl Log {
         hard_state: HardState,
         conf_state: ConfState,
         compacted: Position,
-        entries: impl Into<VecDeque<Entry>>,
+        entries: impl IntoIterator<Item = Entry>,
     ) -> Self {
-        let entries = entries.into();
-        Self { hard_state, conf_state, compacted, entries, ..Self::default() }
+        let mut log = Self { hard_state, conf_state, compacted, ..Self::default() };
+        log.append(entries);
+        log
     }
 
     pub(crate) fn compacted(&self) -> Position {
@@ -71,16 +74,26 @@ impl Log {
     pub(crate) fn append(&mut self, entries: impl IntoIterator<Item = Entry>) {
         for entry in entries {
             let keep = entry.index.saturating_sub(self.compacted.index + 1);
-            self.entries.truncate(usize::try_from(keep).unwrap_or(usize::MAX));
+            let keep = usize::try_from(keep).unwrap_or(usize::MAX);
+            while self.entries.len() > keep {
+                self.bytes -= self.entries.pop_back().as_ref().map_or(0, bytes_of);
+            }
+            self.bytes += bytes_of(&entry);
             self.entries.push_back(entry);
         }
+    }
+
+    /// How much memory the entries take.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Lets go of the entries up to `index`.
     pub(crate) fn compact(&mut self, index: u64) {
         let Ok(term) = self.term(index) else { return };
         if index > self.compacted.index {
-            self.entries.drain(..self.offset(index + 1));
+            let gone = self.entries.drain(..self.offset(index + 1));
+            self.bytes -= gone.map(|entry| bytes_of(&entry)).sum::<u64>();
             self.compacted = Position { index, term };
             // What grew in a burst is given back.
             if self.entries.capacity() > 4 * self.entries.len().max(1024) {
@@ -92,6 +105,7 @@ impl Log {
     /// Begins anew behind a snapshot.
     pub(crate) fn restore(&mut self, at: Position) {
         self.entries.clear();
+        self.bytes = 0;
         self.compacted = at;
         self.snapshot = None;
     }
@@ -184,6 +198,10 @@ impl Storage for Log {
     }
 }
 
+fn bytes_of(entry: &Entry) -> u64 {
+    (entry.data.len() + entry.context.len() + size_of::<Entry>()) as u64
+}
+
 /// Whether `member` is one in the configuration of `snapshot`. One that joined later would not take it.
 fn is_of_its_cluster(snapshot: &Snapshot, member: u64) -> bool {
     let state = snapshot.get_metadata().get_conf_state();
@@ -256,6 +274,18 @@ mod tests {
         assert_eq!((log.first_index(), log.last_index()), (Ok(7), Ok(6)));
         log.restore(Position { index: 20, term: 9 });
         assert_eq!((log.first_index(), log.last_index(), log.term(20)), (Ok(21), Ok(20), Ok(9)));
+        assert_eq!(log.bytes(), 0);
+    }
+
+    #[test]
+    fn counts_the_bytes_it_holds() {
+        let mut log = log(&[(4, 4), (5, 5), (6, 6)]);
+        let each = log.bytes() / 3;
+        assert_eq!(each, 10 + size_of::<Entry>() as u64);
+        log.append([entry(5, 7, 10)]);
+        assert_eq!(log.bytes(), 2 * each);
+        log.compact(4);
+        assert_eq!(log.bytes(), each);
     }
 
     #[test]

@@ -26,8 +26,16 @@ impl LogView {
             return Ok(view);
         }
         let mut reader = Reader::open(disk, dir).map_err(|error| error.to_string())?;
+        let mut records = Vec::new();
         while let Some(record) = reader.next_record().map_err(|error| error.to_string())? {
-            view.take(record.kind, &record.data)?;
+            if record.kind == RecordKind::HARD_STATE {
+                view.hard_state =
+                    HardState::decode(&record.data).map_err(|error| error.to_string())?;
+            }
+            records.push((record.kind, record.data));
+        }
+        for (kind, data) in records {
+            view.take(kind, &data)?;
         }
         Ok(view)
     }
@@ -45,11 +53,12 @@ impl LogView {
                 self.last_index = entry.index;
                 self.entries.insert(entry.index, entry);
             }
-            RecordKind::HARD_STATE => {
-                self.hard_state = HardState::decode(data).map_err(|error| error.to_string())?;
-            }
             RecordKind::SNAPSHOT => {
                 let record = SnapshotRecord::decode(data).map_err(|error| error.to_string())?;
+                // A crash left its record alone: it was never taken.
+                if record.index > self.hard_state.commit {
+                    return Ok(());
+                }
                 // What stood in the log before a snapshot that came from elsewhere counts no more.
                 let differs =
                     self.entries.get(&record.index).is_some_and(|entry| entry.term != record.term);
