@@ -36,8 +36,8 @@ pub struct Config {
     pub pre_vote: bool,
     /// Whether a leader that does not hear from a quorum steps down; by default it does, as etcd.
     pub check_quorum: bool,
-    /// After how many applied entries a snapshot is written, if they are also four times as many bytes as
-    /// the last one had; 10 000 by default, as etcd from 3.6 on. Fewer make restarts faster and write
+    /// After how many applied entries a snapshot is written, if they are also several times as many bytes
+    /// as the last one had (4, or 16 up to a segment); 10 000 by default, as etcd from 3.6 on. Fewer make restarts faster and write
     /// more.
     pub snapshot_entries: u64,
     /// How many entries that were applied stay in memory, for followers that are behind; 5000 by default,

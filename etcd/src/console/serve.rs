@@ -23,7 +23,7 @@ use std::net::TcpListener;
 use std::process::ExitCode;
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The exit code of a member that could not go on.
@@ -34,6 +34,9 @@ pub const NOT_STARTED: u8 = 2;
 /// Requests that wait for their answer at a time; the next line is read when one has it.
 const REQUESTS_MAX: usize = 16 << 10;
 const READ_BYTES: usize = 64 << 10;
+/// For how long the last lines may take to be written, and how often that is looked at.
+const WRITER_LOOK: Duration = Duration::from_millis(5);
+const WRITER_LOOKS: u32 = 200;
 
 /// Runs a member, from its start until it ends.
 #[must_use]
@@ -77,8 +80,13 @@ pub fn run(args: &Args) -> ExitCode {
         }
     };
     let _ = said.send(Message::Last);
-    // What it could not write, nobody reads.
-    let _ = writer.join();
+    // What it could not write, nobody reads: who does not is not waited for.
+    for _ in 0..WRITER_LOOKS {
+        if writer.is_finished() {
+            break;
+        }
+        thread::park_timeout(WRITER_LOOK);
+    }
     code
 }
 

@@ -57,13 +57,20 @@ pub(super) struct Due {
 /// snapshots write, and so much more than a snapshot does a restart read.
 const LOG_BYTES_PER_SNAPSHOT_BYTE: u64 = 4;
 
+/// And where that is less than a segment, so many: under load a state of a few megabytes would otherwise be
+/// written several times a second, which every commit meets at the disk.
+const LOG_BYTES_PER_SMALL_SNAPSHOT_BYTE: u64 = 16;
+const SEGMENT_BYTES: u64 = 64_000_000;
+
 /// What is so small is written whenever so many entries were applied.
 const SMALL_SNAPSHOT_BYTES: u64 = 256 << 10;
 
 impl Due {
     fn has_bytes(&self) -> bool {
-        self.snapshot_bytes <= SMALL_SNAPSHOT_BYTES
-            || self.log_bytes >= LOG_BYTES_PER_SNAPSHOT_BYTE * self.snapshot_bytes
+        let bytes = self.snapshot_bytes;
+        let wanted = (LOG_BYTES_PER_SNAPSHOT_BYTE * bytes)
+            .max(SEGMENT_BYTES.min(LOG_BYTES_PER_SMALL_SNAPSHOT_BYTE * bytes));
+        bytes <= SMALL_SNAPSHOT_BYTES || self.log_bytes >= wanted
     }
 }
 
