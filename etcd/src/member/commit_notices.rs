@@ -5,7 +5,7 @@
 //! else to do, and dropped when entries go to the same follower. To lose such a message is always
 //! allowed; to hold it for part of a millisecond costs nothing, as the member did nothing else.
 
-use super::Send;
+use super::SendTo;
 use crate::raft::Envelope;
 use raft::eraftpb::{Message, MessageType};
 
@@ -25,7 +25,7 @@ impl CommitNotices {
     }
 
     /// Sends `message`, or holds it back.
-    pub(super) fn send(&mut self, message: Message, send: &mut Send<'_>) {
+    pub(super) fn send(&mut self, message: Message, send: &mut SendTo<'_>) {
         if message.msg_type == MessageType::MsgAppend {
             self.held.retain(|held| held.0.to != message.to);
             if message.entries.is_empty() {
@@ -37,7 +37,7 @@ impl CommitNotices {
     }
 
     /// Sends what was held back.
-    pub(super) fn flush(&mut self, send: &mut Send<'_>) {
+    pub(super) fn flush(&mut self, send: &mut SendTo<'_>) {
         for held in self.held.drain(..) {
             send(&held);
         }

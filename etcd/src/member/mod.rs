@@ -56,7 +56,7 @@ use snapshot::{Due, Sent, SnapshotDir};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// Where messages to peers go.
-pub type Send<'a> = dyn FnMut(&Envelope) + 'a;
+pub type SendTo<'a> = dyn FnMut(&Envelope) + 'a;
 
 /// See the [module](self).
 pub struct Member {
@@ -305,7 +305,7 @@ impl Member {
     }
 
     /// Tells followers what was committed, where no entries will.
-    pub fn tell_commit(&mut self, send: &mut Send<'_>) {
+    pub fn tell_commit(&mut self, send: &mut SendTo<'_>) {
         self.notices.flush(send);
     }
 

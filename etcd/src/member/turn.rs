@@ -11,7 +11,7 @@
 //! | after it | what was persisted counts for the commit; messages leave | messages leave |
 //! | never | | what is not on disk is not told |
 
-use super::{Member, NodeError, Send};
+use super::{Member, NodeError, SendTo};
 use crate::raft::{Envelope, wire_entry};
 use raft::StateRole;
 use raft::eraftpb::{Message, MessageType};
@@ -25,7 +25,7 @@ pub struct Turn(());
 
 impl Member {
     /// Begins a turn: asks what is to be read, and sends what need not wait for the disk.
-    pub fn begin(&mut self, send: &mut Send<'_>) -> Turn {
+    pub fn begin(&mut self, send: &mut SendTo<'_>) -> Turn {
         self.ask_reads();
         self.tell_leader();
         // A new vote or term is on disk before anybody hears of it, though it led at once.
@@ -43,7 +43,7 @@ impl Member {
     /// # Errors
     ///
     /// It is not on disk, and nothing was sent.
-    pub fn persist(&mut self, turn: Turn, send: &mut Send<'_>) -> Result<(), NodeError> {
+    pub fn persist(&mut self, turn: Turn, send: &mut SendTo<'_>) -> Result<(), NodeError> {
         let Turn(()) = turn;
         let must_sync = self.must_sync();
         let snapshot = self.raft.raft_log.unstable_snapshot().clone();
@@ -117,7 +117,7 @@ impl Member {
         }
     }
 
-    fn send_all(&mut self, send: &mut Send<'_>) {
+    fn send_all(&mut self, send: &mut SendTo<'_>) {
         let mut messages = std::mem::take(&mut self.raft.msgs);
         // Of several answers to a leader's appends the farthest says it all. etcd keeps the last.
         let farthest = messages
@@ -142,7 +142,7 @@ impl Member {
         self.raft.msgs = messages;
     }
 
-    fn send(&mut self, message: Message, send: &mut Send<'_>) {
+    fn send(&mut self, message: Message, send: &mut SendTo<'_>) {
         if message.to == self.config.id.0 || self.members.is_removed(MemberId(message.to)) {
             return;
         }
