@@ -1,6 +1,6 @@
 //! The order of this part: for each load every contender's cluster is founded and stays; they take
-//! turns, A B C A B C, beginning with another one each round, ours also with its commits recorded;
-//! then system calls are counted in runs that are not timed. Not here: what a turn is (`cluster`).
+//! turns, A B C A B C, beginning with another one each round, ours also with its commits recorded, in a
+//! cluster of its own, whose memory what is recorded takes; then system calls are counted in runs that are not timed. Not here: what a turn is (`cluster`).
 //!
 //! A cluster stays for all of its load's turns, idle while others have theirs: one that is started for
 //! each turn would be measured in its first second, with empty pools, heaps that grow and segments
@@ -63,10 +63,12 @@ pub(crate) fn measure(
     counter: &mut Counter,
     progress: &Progress,
 ) -> Result<Measured, BenchError> {
-    scratch::expect_room(folder, contenders.len() as u64 * u64::from(load.members))?;
-    let start = |contender| Cluster::start(contender, load.members, folder, load.label());
-    let mut clusters = contenders.iter().map(start).collect::<Result<Vec<_>, _>>()?;
     let entrants = entrants(contenders);
+    scratch::expect_room(folder, entrants.len() as u64 * u64::from(load.members))?;
+    let start = |entrant: &Entrant| {
+        Cluster::start(&contenders[entrant.contender], load.members, folder, load.label())
+    };
+    let mut clusters = entrants.iter().map(start).collect::<Result<Vec<_>, _>>()?;
     let mut turns: Vec<Vec<Turn>> = vec![Vec::new(); entrants.len()];
     let mut paths = Paths::default();
     let mut sample_every = 0;
@@ -74,7 +76,7 @@ pub(crate) fn measure(
     let mut seed = plan.seed;
     for at in rotated(entrants.len(), plan.repetitions) {
         let Entrant { contender, is_traced } = entrants[at];
-        let cluster = &mut clusters[contender];
+        let cluster = &mut clusters[at];
         let recorded = if is_traced { ", recorded" } else { "" };
         progress.step(&format!(
             "{}: {}{recorded}",
@@ -86,7 +88,7 @@ pub(crate) fn measure(
         let run = Run { seed, ..run };
         cluster.warm_up(Run { duration_ms: warm_up_ms(run.duration_ms), ..run })?;
         if is_traced {
-            // The same cluster had its turn before, unrecorded: it stands in front.
+            // Another cluster of this kind had its turn before, unrecorded: it stands in front.
             let ops = turns[at - 1].last().map_or(0, |turn| turn.ops);
             let every = sampled_every(ops);
             sample_every = every.max(sample_every);
@@ -101,13 +103,16 @@ pub(crate) fn measure(
     if let Some(at) = traced
         && let Some(fault) = paths.fault()
     {
-        return Err(clusters[entrants[at].contender].wrong(fault));
+        return Err(clusters[at].wrong(fault));
     }
     let mut syscalls: Vec<Vec<Syscalls>> = vec![Vec::new(); contenders.len()];
     for at in rotated(contenders.len(), plan.counts) {
         let name = &contenders[at].about.contender;
         progress.step(&format!("{}: {name}, system calls", load.label()));
-        syscalls[at].extend(clusters[at].syscalls_per_op(run, counter)?);
+        let cluster = entrants.iter().position(|entrant| entrant.contender == at);
+        if let Some(cluster) = cluster.and_then(|at| clusters.get_mut(at)) {
+            syscalls[at].extend(cluster.syscalls_per_op(run, counter)?);
+        }
     }
     let rows = entrants.iter().zip(&turns).filter(|(entrant, _)| !entrant.is_traced);
     let rows = rows.filter_map(|(Entrant { contender, .. }, turns)| {
